@@ -1,0 +1,40 @@
+# The two commands: `make study` and `make test`. Each is enough on a fresh machine.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+
+DATA ?=
+SOURCE ?=
+PROFILE ?=
+OVERRIDES := $(if $(PROFILE),profile=$(PROFILE)) $(if $(DATA),data=$(DATA)) $(if $(SOURCE),data.source=$(SOURCE))
+
+.PHONY: study ui test check figures clean
+
+# Install, run the study (make study DATA=cifar10 SOURCE=path PROFILE=cpu), say where its results are.
+study: $(BIN)/.installed
+	$(if $(strip $(OVERRIDES)),auglens compose $(OVERRIDES))
+	dvc repro
+	@echo
+	@echo "report: $(CURDIR)/reports/index.html"
+	@echo "runs:   make ui   (http://127.0.0.1:5000)"
+
+ui: $(BIN)/.installed
+	auglens ui
+
+# What CI runs: lint, types, tests.
+test: $(BIN)/.installed-dev
+	ruff check .
+	ruff format --check .
+	mypy
+	pytest -n 2
+
+$(BIN)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[pipeline]'
+	touch $@
+
+$(BIN)/.installed-dev: $(BIN)/.installed
+	pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[pipeline,dev]'
+	touch $@

@@ -1,0 +1,63 @@
+"""The command line: `auglens <stage>` and the tools around it. Imports a stage only when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+STAGES = {
+    "prepare": "images → split, statistics, arrays in data/splits",
+    "plan": "parameters → one spec per cell in data/cells",
+    "train": "train one cell",
+    "explain": "explain every test image under one cell's model",
+    "measure": "measure how one cell's maps moved against the reference's",
+    "collect": "publish all cells to MLflow, then fetch every finished run of the study",
+    "compare": "tables and figures of the whole study",
+    "report": "reports/index.html",
+}
+PER_CELL = ("train", "explain", "measure")
+TOOLS = {
+    "augs": "a picture of every aug on sample images",
+    "compose": "write params.yaml from conf/ (arguments as for Hydra: data=cifar10 seeds=[1,2])",
+    "study": "run a study inside `mlflow run`: compose, reproduce, summarise",
+    "ui": "the MLflow UI on loopback",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="auglens", description=__doc__.splitlines()[0] if __doc__ else "")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in (STAGES | TOOLS).items():
+        command = commands.add_parser(name, help=text, description=text)
+        if name in PER_CELL:
+            command.add_argument("cell", help="reference, or an aug and its seed: equalize-1")
+        if name in ("compose", "study"):
+            command.add_argument("overrides", nargs="*", help="group=option or key=value")
+        if name == "ui":
+            command.add_argument("--port", type=int, default=5000)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0; 2 with one line for input that cannot be used; 130 when interrupted."""
+    given = parser().parse_args(arguments)
+    room = "stages" if given.command in STAGES else "commands"
+    values = {name: value for name, value in vars(given).items() if name != "command"}
+    try:
+        importlib.import_module(f"auglens.{room}.{given.command}").run(**values)
+    except (ValueError, OSError) as error:
+        if os.environ.get("AUGLENS_TRACEBACK"):
+            raise
+        print(f"auglens {given.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"auglens {given.command}: interrupted; the next run goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

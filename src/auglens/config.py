@@ -1,0 +1,257 @@
+"""Parameters → frozen dataclasses. Unknown keys and values out of range raise, naming the key and the fix.
+
+The one source of the names and ranges of every knob; `conf/` holds their values. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from auglens.data.augmentations import schema
+
+STREAMS = ("augmentation", "dropout", "init", "order")
+
+
+def require(ok: bool, key: str, expected: str, got: object) -> None:
+    """One line for one bad value: what, where, what was expected."""
+    if not ok:
+        raise ValueError(f"parameter {key}: expected {expected}, got {got!r}; correct it in params.yaml or conf/")
+
+
+def one_of(key: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        near = difflib.get_close_matches(str(value), choices, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        require(False, key, f"one of {', '.join(choices)}{hint}", value)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    name: str
+    source: str
+    size: int | None  # pixels: side of the square that images of a folder are brought to; None = as they are
+    train: int  # images to make (shapes only)
+    test: int
+    validation_fraction: float
+    split_seed: int
+
+    def __post_init__(self) -> None:
+        one_of("data.name", self.name, ("shapes", "cifar10", "cifar100", "folder"))
+        require(self.size is None or 8 <= self.size <= 1024, "data.size", "8 to 1024 pixels or null", self.size)
+        require(self.train >= 0, "data.train", "0 or more images", self.train)
+        require(self.test >= 0, "data.test", "0 or more images", self.test)
+        fraction = self.validation_fraction
+        require(0 < fraction < 1, "data.validation_fraction", "a fraction in (0, 1)", fraction)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    name: str
+    image_size: int
+    output_stride: int | None
+    dropout: float
+    drop_path: float
+
+    def __post_init__(self) -> None:
+        require(8 <= self.image_size <= 1024, "model.image_size", "8 to 1024 pixels", self.image_size)
+        strides = (None, 8, 16, 32)
+        require(self.output_stride in strides, "model.output_stride", "8, 16, 32 or null", self.output_stride)
+        require(0 <= self.dropout < 1, "model.dropout", "a rate in [0, 1)", self.dropout)
+        require(0 <= self.drop_path < 1, "model.drop_path", "a rate in [0, 1)", self.drop_path)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    select: str
+    threads: int
+    device: str
+    precision: str
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, "train.epochs", "1 or more", self.epochs)
+        require(self.batch_size >= 1, "train.batch_size", "1 or more", self.batch_size)
+        require(0 < self.learning_rate <= 10, "train.learning_rate", "a rate in (0, 10]", self.learning_rate)
+        require(0 <= self.weight_decay <= 1, "train.weight_decay", "a value in [0, 1]", self.weight_decay)
+        one_of("train.select", self.select, ("validation_accuracy", "validation_loss"))
+        require(1 <= self.threads <= 256, "train.threads", "1 to 256", self.threads)
+        one_of("train.device", self.device, ("cpu", "cuda", "auto"))
+        one_of("train.precision", self.precision, ("fp32", "bf16"))
+
+
+@dataclass(frozen=True)
+class StreamsConfig:
+    """Where randomness comes from: the seeds that all cells share, and what a cell's own seed feeds."""
+
+    init_seed: int
+    order_seed: int
+    vary: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("init_seed", "order_seed"):
+            value = getattr(self, name)
+            require(0 <= value < 2**31, f"streams.{name}", "a whole number from 0 to 2147483647", value)
+        for stream in self.vary:
+            one_of("streams.vary", stream, STREAMS)
+
+
+@dataclass(frozen=True)
+class MapsConfig:
+    method: str
+    target: str
+    layer: str
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        one_of("maps.method", self.method, ("gradcam",))
+        one_of("maps.target", self.target, ("predicted", "true"))
+        require(bool(self.layer), "maps.layer", "features, last_conv or a module's name", self.layer)
+        require(self.batch_size >= 1, "maps.batch_size", "1 or more", self.batch_size)
+
+    @property
+    def variant(self) -> str:
+        return f"{self.method}-{self.target}"
+
+
+@dataclass(frozen=True)
+class MeasureConfig:
+    overlap: tuple[float, ...]
+    kld_eps: float
+
+    def __post_init__(self) -> None:
+        require(len(self.overlap) > 0, "measure.overlap", "at least one percentage", list(self.overlap))
+        for value in self.overlap:
+            require(0 < value < 100, "measure.overlap", "percentages in (0, 100)", value)
+        unique = len(set(self.overlap)) == len(self.overlap)
+        require(unique, "measure.overlap", "each percentage once", list(self.overlap))
+        require(0 < self.kld_eps < 1, "measure.kld_eps", "a value in (0, 1)", self.kld_eps)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics, in the order of every table."""
+        overlaps = (f"overlap_{value:g}" for value in self.overlap)
+        return ("mad", "msd", "pearson", "spearman", *overlaps, "class_kld")
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    scope: str
+
+    def __post_init__(self) -> None:
+        one_of("collect.scope", self.scope, ("study", "requested"))
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    uri: str | None
+    experiment: str
+    live: bool
+
+    def __post_init__(self) -> None:
+        require(bool(self.experiment.strip()), "tracking.experiment", "a name", self.experiment)
+
+
+@dataclass(frozen=True)
+class AugConfig:
+    """The augs of a study and the parameters of every part that they may be made of."""
+
+    names: tuple[str, ...]
+    parameters: Mapping[str, Mapping[str, Any]]
+
+    def __post_init__(self) -> None:
+        unique = len(set(self.names)) == len(self.names)
+        require(unique, "aug.names", "each aug once", list(self.names))
+        for name, values in self.parameters.items():
+            schema.validate(name, values)
+        for name in self.names:
+            for part in schema.parse(name):
+                known = part in self.parameters or part in schema.CONTROLS
+                require(known, f"aug.{part}", f"the parameters of {part} (used by {name})", None)
+
+
+@dataclass(frozen=True)
+class Config:
+    data: DataConfig
+    model: ModelConfig
+    train: TrainConfig
+    streams: StreamsConfig
+    aug: AugConfig
+    seeds: tuple[int, ...]
+    maps: MapsConfig
+    measure: MeasureConfig
+    collect: CollectConfig
+    tracking: TrackingConfig
+
+    def __post_init__(self) -> None:
+        require(len(self.seeds) > 0, "seeds", "at least one seed", list(self.seeds))
+        require(len(set(self.seeds)) == len(self.seeds), "seeds", "each seed once", list(self.seeds))
+        for seed in self.seeds:
+            require(0 <= seed < 2**31, "seeds", "whole numbers from 0 to 2147483647", seed)
+
+
+def _convert(value: Any, annotation: Any, key: str) -> Any:
+    """`value` from YAML as the type of a field; a whole number serves as a float, nothing else is bent."""
+    origin = typing.get_origin(annotation)
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        annotation = next(a for a in typing.get_args(annotation) if a is not type(None))
+        origin = typing.get_origin(annotation)
+    if origin is tuple:
+        inner = typing.get_args(annotation)[0]
+        require(isinstance(value, list | tuple), key, "a list", value)
+        return tuple(_convert(item, inner, key) for item in value)
+    if annotation is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if annotation is AugConfig:
+        require(isinstance(value, Mapping), key, "a mapping", value)
+        names = _convert(value.get("names"), tuple[str, ...], f"{key}.names")
+        return AugConfig(names, {name: dict(v) for name, v in value.items() if name != "names" and v is not None})
+    if hasattr(annotation, "__dataclass_fields__"):
+        return _build(annotation, value, key)
+    right = isinstance(value, annotation) and (annotation is bool or not isinstance(value, bool))
+    require(right, key, f"a value of type {annotation.__name__}", value)
+    return value
+
+
+def _build(cls: Any, values: Any, where: str) -> Any:
+    require(isinstance(values, Mapping), where or "the parameters", "a mapping", values)
+    hints = typing.get_type_hints(cls)
+    names = {f.name: f for f in fields(cls)}
+    prefix = f"{where}." if where else ""
+    for key in values:
+        if key not in names:
+            near = difflib.get_close_matches(str(key), names, 1)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(names)}"
+            raise ValueError(f"parameter {prefix}{key}: unknown; {hint}")
+    for name, spec in names.items():
+        if name not in values and spec.default is MISSING:
+            raise ValueError(f"parameter {prefix}{name}: missing; add it to params.yaml or conf/")
+    return cls(**{key: _convert(value, hints[key], f"{prefix}{key}") for key, value in values.items()})
+
+
+def from_mapping(values: Mapping[str, Any]) -> Config:
+    """The whole of `params.yaml`, checked. Raises ValueError in one line naming the key and the fix."""
+    return _build(Config, values, "")
+
+
+def load(path: Path | str = "params.yaml") -> Config:
+    """Read and check `path`."""
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; run auglens in the project's top folder") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML ({str(error).splitlines()[0]}); correct it") from None
+    return from_mapping(values)

@@ -1,0 +1,1 @@
+"""Sources, split, statistics, augmentations and epoch order of the images."""

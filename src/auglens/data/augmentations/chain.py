@@ -1,0 +1,71 @@
+"""One chunk of images through the parts of an aug, each part with randomness of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from auglens import rng
+from auglens.data.augmentations import Augmented, controls, geometric, mixing, photometric
+from auglens.data.augmentations.schema import Parameters, Part, draws_anything
+from auglens.data.views import to_unit
+
+Shape = tuple[int, int, int]  # channels, height, width
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """apply(images float32 [B,C,H,W] in [0, 1], words uint64 [B,words(shape)], params) → images like them."""
+
+    apply: Callable[[Tensor, np.ndarray, Parameters], Tensor]
+    words: Callable[[Shape], int]  # 64-bit words of randomness per image
+
+
+KERNELS = {
+    "affine": Kernel(geometric.affine, lambda shape: 5),
+    "color_jitter": Kernel(photometric.color_jitter, lambda shape: 4),
+    "elastic": Kernel(geometric.elastic, lambda shape: -(-2 * shape[1] * shape[2] // 4)),
+    "equalize": Kernel(photometric.equalize, lambda shape: 1),
+    "gaussian_blur": Kernel(photometric.gaussian_blur, lambda shape: 1),
+    "random_crop": Kernel(geometric.random_crop, lambda shape: 4),
+    "identity": Kernel(controls.identity, lambda shape: 0),
+    "noise": Kernel(controls.noise, lambda shape: -(-shape[0] * shape[1] * shape[2] // 64)),
+}
+CUTMIX_WORDS = 4
+
+
+def _words(part: Part, rows: Tensor, width: int, *, seed: int | None, epoch: int) -> np.ndarray:
+    """The part's randomness by source row: the same alone and in a chain. Zeros where it draws nothing."""
+    if seed is None or not draws_anything([part]):
+        return np.zeros((len(rows), width), dtype=np.uint64)
+    stream = f"augmentation/{part.name}"
+    return rng.words(seed=seed, stream=stream, epoch=epoch, rows=rows.cpu().numpy(), width=width)
+
+
+def apply(
+    parts: Sequence[Part], images: Tensor, labels: Tensor, rows: Tensor, *, seed: int | None, epoch: int
+) -> Augmented:
+    """images: uint8 [N,C,H,W]; labels: int64 [N]; rows: int64 [B] → the augmented images of `rows`."""
+    c, h, w = images.shape[1:]
+    own = labels[rows]
+    weight = torch.zeros(len(rows), dtype=torch.float32, device=images.device)
+    made = Augmented(to_unit(images[rows]), own, own, weight)
+    for part in parts if len(rows) else ():
+        draw: dict[str, Any] = {"seed": seed, "epoch": epoch}
+        if part.name == "cutmix":
+            drawn = _words(part, rows, CUTMIX_WORDS, **draw)
+            made = mixing.cutmix(made, drawn, part.params, images=images, labels=labels, rows=rows)
+        elif part.name in KERNELS:
+            kernel = KERNELS[part.name]
+            drawn = _words(part, rows, kernel.words((c, h, w)), **draw)
+            made = replace(made, images=kernel.apply(made.images, drawn, part.params))
+        else:
+            raise ValueError(
+                f"augment: {part.name} makes no images; give it no parts and one half (see epoch_order)"
+            )
+    return made

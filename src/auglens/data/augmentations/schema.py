@@ -1,0 +1,193 @@
+"""Names and parameters of the augmentations: what may be written in `conf/aug/`, and what draws randomness.
+
+Free of torch and numpy, because the plan and the configuration need it. Values stand in
+`conf/aug/_parameters.yaml`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, NamedTuple
+
+CONTROLS = ("identity", "noise", "reseed")
+Parameters = Mapping[str, Any]
+
+
+class Part(NamedTuple):
+    """One step of an aug: which, and with what parameters."""
+
+    name: str
+    params: Parameters
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number in [low, high]."""
+
+    unit: str
+    low: float
+    high: float
+
+    @property
+    def expected(self) -> str:
+        return f"a number from {self.low:g} to {self.high:g} ({self.unit})"
+
+    def accepts(self, value: Any) -> bool:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and isfinite(value) and self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Range(Number):
+    """[smallest, largest] of a uniform draw, both in [low, high]."""
+
+    @property
+    def expected(self) -> str:
+        return f"[smallest, largest] from {self.low:g} to {self.high:g} ({self.unit})"
+
+    def accepts(self, value: Any) -> bool:
+        pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(super().accepts, value))
+        return pair and value[0] <= value[1]
+
+
+@dataclass(frozen=True)
+class Odd(Number):
+    """An odd whole number in [low, high]."""
+
+    @property
+    def expected(self) -> str:
+        return f"an odd whole number from {self.low:g} to {self.high:g} ({self.unit})"
+
+    def accepts(self, value: Any) -> bool:
+        return super().accepts(value) and isinstance(value, int) and value % 2 == 1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some words."""
+
+    words: tuple[str, ...]
+
+    @property
+    def expected(self) -> str:
+        return f"one of {', '.join(self.words)}"
+
+    def accepts(self, value: Any) -> bool:
+        return value in self.words
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The parameters of one augmentation, and whether it draws anything with given ones."""
+
+    knobs: Mapping[str, Number | Choice]
+    draws: Callable[[Parameters], bool]
+
+
+def _moves(*names: str) -> Callable[[Parameters], bool]:
+    """Draws where any of these amplitudes is above 0 or any of these ranges is wider than a point."""
+
+    def draws(params: Parameters) -> bool:
+        values = (params[name] for name in names)
+        return any(v[0] < v[1] if isinstance(v, list | tuple) else v > 0 for v in values)
+
+    return draws
+
+
+_OUTSIDE = Choice(("zeros", "reflection"))
+
+SPECS: dict[str, Spec] = {
+    "affine": Spec(
+        {
+            "degrees": Number("degrees of rotation, either way", 0, 180),
+            "translate": Number("fraction of the side, either way", 0, 1),
+            "scale": Range("factor", 0.1, 10),
+            "shear": Number("degrees along x, either way", 0, 80),
+            "outside": _OUTSIDE,
+        },
+        _moves("degrees", "translate", "scale", "shear"),
+    ),
+    "cutmix": Spec(
+        {
+            "alpha": Number("of Beta(alpha, alpha), no unit", 0.01, 100),
+            "label": Choice(("source", "mixed")),
+        },
+        lambda params: True,
+    ),
+    "color_jitter": Spec(
+        {
+            "brightness": Number("factor 1 ± this", 0, 1),
+            "contrast": Number("factor 1 ± this", 0, 1),
+            "saturation": Number("factor 1 ± this", 0, 1),
+            "hue": Number("turns of the colour circle, either way", 0, 0.5),
+        },
+        _moves("brightness", "contrast", "saturation", "hue"),
+    ),
+    "elastic": Spec(
+        {
+            "alpha": Number("pixels", 0, 10_000),
+            "sigma": Number("pixels", 0.1, 100),
+            "outside": _OUTSIDE,
+        },
+        _moves("alpha"),
+    ),
+    "equalize": Spec({"p": Number("probability", 0, 1)}, lambda params: 0 < params["p"] < 1),
+    "gaussian_blur": Spec(
+        {"kernel_size": Odd("pixels", 1, 99), "sigma": Range("pixels", 0.01, 100)},
+        lambda params: params["kernel_size"] > 1 and params["sigma"][0] < params["sigma"][1],
+    ),
+    "random_crop": Spec(
+        {"scale": Range("fraction of the area", 0.01, 1), "ratio": Range("width / height", 0.1, 10)},
+        lambda params: not tuple(params["scale"]) == tuple(params["ratio"]) == (1, 1),
+    ),
+    "identity": Spec({}, lambda params: False),
+    "noise": Spec({}, lambda params: True),
+    "reseed": Spec({}, lambda params: False),
+}
+AUGS = tuple(name for name in SPECS if name not in CONTROLS)
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known) or 'none'}"
+
+
+def parse(aug: str) -> tuple[str, ...]:
+    """The parts of an aug, in the order in which they apply: "affine+elastic" → ("affine", "elastic")."""
+    parts = tuple(aug.split("+"))
+    for part in parts:
+        if part not in SPECS:
+            raise ValueError(f"aug {aug!r}: {part!r} is unknown; {_nearest(part, SPECS)}")
+        if part in CONTROLS and len(parts) > 1:
+            raise ValueError(f"aug {aug!r}: the control {part} cannot be part of a chain; name it alone")
+        if parts.count(part) > 1:
+            raise ValueError(f"aug {aug!r}: {part} stands there twice; name each part once")
+    return parts
+
+
+def validate(name: str, params: Parameters) -> None:
+    """Raise a one-line ValueError unless `params` are exactly the parameters of `name`, each in its range."""
+    if name not in SPECS:
+        raise ValueError(f"parameter aug.{name}: unknown; {_nearest(name, SPECS)}")
+    if not isinstance(params, Mapping):
+        raise ValueError(f"parameter aug.{name}: expected a mapping, got {params!r}; correct it in conf/aug/")
+    knobs = SPECS[name].knobs
+    for key in params:
+        if key not in knobs:
+            raise ValueError(f"parameter aug.{name}.{key}: unknown; {_nearest(str(key), knobs)}")
+    for key, knob in knobs.items():
+        if key not in params:
+            raise ValueError(f"parameter aug.{name}.{key}: missing, expected {knob.expected}; add it in conf/aug/")
+        if not knob.accepts(params[key]):
+            raise ValueError(
+                f"parameter aug.{name}.{key}: expected {knob.expected}, got {params[key]!r};"
+                " correct it in conf/aug/"
+            )
+
+
+def draws_anything(parts: Iterable[tuple[str, Parameters]]) -> bool:
+    """Whether any of these (name, parameters) uses its seed; where none does, all seeds give equal images."""
+    return any(SPECS[name].draws(params) for name, params in parts)

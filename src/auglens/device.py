@@ -1,0 +1,30 @@
+"""Where tensors live, and the settings that make equal work give equal bytes there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+
+@contextlib.contextmanager
+def deterministic(threads: int) -> Iterator[None]:
+    """Deterministic algorithms on `threads` threads inside the block; the former settings after it."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.set_num_threads(before[1])
+
+
+def find_device(name: str) -> torch.device:
+    """`auto` is the first GPU where there is one. ValueError where `cuda` is asked for and missing."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("train.device: cuda was asked for, but torch sees no GPU; use cpu or auto")
+    return torch.device(name)

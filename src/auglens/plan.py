@@ -1,0 +1,110 @@
+"""Parameters → one spec per cell, with every parameter resolved and hashed into its keys.
+
+A cell's stages read its spec and nothing else of the parameters, so that a change of parameters reruns exactly
+the cells whose spec it changes. Settings of a later stage never enter an earlier key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from auglens.artifacts import hash_values
+from auglens.config import STREAMS, Config
+from auglens.data.augmentations import schema
+
+REFERENCE = "reference"
+RESEED = "reseed"  # the control without a second half: other initial weights and order instead
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model of the study: what trains it, what explains it, and the keys under which it is known."""
+
+    name: str
+    aug: str
+    seed: int
+    aug_key: str  # what all seeds of this aug share: its parts, their parameters and what varies
+    train: dict[str, Any]
+    maps: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All cells of a study, the reference first, and the key that they share."""
+
+    cells: tuple[Cell, ...]
+    study_key: str
+    live: dict[str, Any] | None  # where trainings are fed to while they run
+
+    @property
+    def reference(self) -> Cell:
+        return self.cells[0]
+
+    def index(self) -> dict[str, Any]:
+        """What `collect` needs to know of every cell."""
+        return {
+            "study_key": self.study_key,
+            "reference_train_key": self.reference.train["train_key"],
+            "live": self.live,
+            "variant": self.reference.maps["variant"],
+            "cells": [
+                {
+                    "cell": cell.name,
+                    "aug": cell.aug,
+                    "seed": cell.seed,
+                    "aug_key": cell.aug_key,
+                    "train_key": cell.train["train_key"],
+                    "map_key": cell.maps["map_key"],
+                    "cell_key": hash_values([self.study_key, cell.maps["map_key"], cell.name]),
+                }
+                for cell in self.cells
+            ],
+        }
+
+
+def streams(
+    config: Config, seed: int, vary: tuple[str, ...], parts: list[dict[str, Any]]
+) -> dict[str, int | None]:
+    """The seed of every random stream of a cell; None where nothing draws from it, so that equal cells share
+    a key. A varied `init` or `order` is moved off the reference's own by 1 + seed, which is never 0."""
+    base = config.streams
+    draws = schema.draws_anything([(part["name"], part["params"]) for part in parts])
+    dropout = config.model.dropout > 0 or config.model.drop_path > 0
+    return {
+        "augmentation": (seed if "augmentation" in vary else 0) if draws else None,
+        "dropout": (seed if "dropout" in vary else 0) if dropout else None,
+        "init": base.init_seed + (1 + seed if "init" in vary else 0),
+        "order": base.order_seed + (1 + seed if "order" in vary else 0),
+    }
+
+
+def _cell(config: Config, aug: str, seed: int, data: str) -> Cell:
+    names = () if aug in (REFERENCE, RESEED) else schema.parse(aug)
+    parts = [{"name": name, "params": dict(config.aug.parameters.get(name, {}))} for name in names]
+    vary = {REFERENCE: (), RESEED: STREAMS}.get(aug, config.streams.vary)
+    decides: dict[str, Any] = {
+        "data": data,
+        "model": asdict(config.model),
+        "train": asdict(config.train),
+        "parts": parts,
+        "halves": 2 if parts else 1,
+        "streams": streams(config, seed, vary, parts),
+    }
+    name = REFERENCE if aug == REFERENCE else f"{aug}-{seed}"
+    head = {"cell": name, "aug": aug, "seed": seed}
+    train = head | {"train_key": hash_values(decides)} | decides
+    explains = asdict(config.maps) | {"threads": config.train.threads, "device": config.train.device}
+    map_key = hash_values([train["train_key"], explains])
+    maps = head | {"map_key": map_key, "train_key": train["train_key"], "variant": config.maps.variant} | explains
+    return Cell(name, aug, seed, hash_values([aug, parts, vary]), train, maps)
+
+
+def make_plan(config: Config, data: str) -> Plan:
+    """The cells of `config` over prepared data whose content hash is `data`."""
+    augs = [(aug, seed) for aug in config.aug.names for seed in config.seeds]
+    cells = tuple(_cell(config, aug, seed, data) for aug, seed in [(REFERENCE, 0), *augs])
+    explains = asdict(config.maps) | {"metrics": asdict(config.measure)}
+    tracking = config.tracking
+    live = {"uri": tracking.uri, "experiment": tracking.experiment} if tracking.live else None
+    return Plan(cells, hash_values([cells[0].train["train_key"], explains]), live)

@@ -1,0 +1,146 @@
+"""Which layer is explained, and how large its map is."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from auglens.saliency.finishing import as_size
+from auglens.saliency.hooks import Call, frozen, recording
+
+FEATURES, LAST_CONV = "features", "last_conv"
+SMALLEST, COARSE = 4, 7  # cells along a side: below the first a map is refused, below the second warned about
+
+Size = int | tuple[int, int]
+
+
+def target_layer(model: nn.Module, layer: str = FEATURES, *, image_size: Size | None = None) -> str:
+    """The name of the module whose output is explained, for images of `image_size` pixels.
+
+    `features`: whose output is the last spatial map, the one that the head pools (timm's `forward_features`);
+    `last_conv`: the Conv2d that runs last on a spatial map (EfficientNet's `conv_head`), not one of squeeze
+    and excitation or after the pooling; anything else: a module's name (the two words stay words even where a
+    module bears such a name). `image_size` defaults to the one that timm states for the model.
+
+    ValueError: no such module, or no map [N, C, h, w] there (vision transformers, channels-last networks).
+    """
+    size = _image_size(model, image_size)
+    if layer == FEATURES:
+        return _features(model, size)[0]
+    if layer == LAST_CONV:
+        return _last_conv(model, size)
+    map_size(model, layer, size)
+    return layer
+
+
+def map_size(model: nn.Module, layer_name: str, image_size: Size) -> tuple[int, int]:
+    """(h, w) of the map of the module `layer_name`, in cells, for images of `image_size` pixels.
+
+    ValueError: no such module; it does not run exactly once; what it gives is not a map [N, C, h, w].
+    """
+    names = [name for name, _ in model.named_modules() if name]
+    if layer_name not in names:
+        near = difflib.get_close_matches(layer_name, names, 3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "use features, last_conv or a module's name"
+        raise ValueError(f"maps.layer: {_label(model)} has no module {layer_name!r}; {hint}")
+    size = _image_size(model, image_size)
+    with frozen(model), recording(model) as calls, torch.no_grad():
+        model(_blank(model, size))
+    outputs = [call.output for call in calls if call.name == layer_name]
+    if len(outputs) != 1:
+        times = "never runs" if not outputs else f"runs {len(outputs)} times per image"
+        raise ValueError(f"maps.layer: {layer_name!r} of {_label(model)} {times}, expected once; use features")
+    return _map_size(outputs[0], size, f"{layer_name!r} of {_label(model)}")
+
+
+def check_map_size(model: nn.Module, layer_name: str, image_size: Size) -> tuple[int, int]:
+    """`map_size`, where maps of that size can be compared.
+
+    ValueError below 4×4 cells: at 1×1 every finished map is zero. UserWarning below 7×7.
+    """
+    height, width = map_size(model, layer_name, image_size)
+    pixels = _times(_image_size(model, image_size))
+    found = f"the map of {layer_name!r} of {_label(model)} is {height}×{width} at {pixels} pixels"
+    fix = "use a larger model.image_size or a smaller model.output_stride"
+    if min(height, width) < SMALLEST:
+        raise ValueError(f"maps.layer: {found}, expected at least {SMALLEST}×{SMALLEST}; {fix}")
+    if min(height, width) < COARSE:
+        warnings.warn(f"maps.layer: {found}, coarse below {COARSE}×{COARSE}; {fix}", stacklevel=1)
+    return height, width
+
+
+def _features(model: nn.Module, size: tuple[int, int]) -> tuple[str, tuple[int, int]]:
+    """Name and map size of the module whose output is what `forward_features` returns."""
+    where = f"features of {_label(model)}"
+    if not hasattr(model, "forward_features"):
+        raise ValueError(f"maps.layer: {where}: no forward_features, as timm's have; name a module instead")
+    with frozen(model), recording(model) as calls, torch.no_grad():
+        output: Any = model.forward_features(_blank(model, size))
+    found = _map_size(output, size, where)
+    makers = [call for call in calls if _made(call, output) and not isinstance(call.module, nn.Identity)]
+    if not makers:
+        raise ValueError(f"maps.layer: {where}: no module's output is the map that the head pools; name a module")
+    # A stage, its last block and the block's activation all end with the same tensor: the outermost names it.
+    depth = min(call.name.count(".") for call in makers)
+    return next(call.name for call in reversed(makers) if call.name.count(".") == depth), found
+
+
+def _made(call: Call, output: Tensor) -> bool:
+    """Whether the call gave `output` as it now is: not before an in-place activation that came after it."""
+    return call.output is output and call.version == output._version
+
+
+def _last_conv(model: nn.Module, size: tuple[int, int]) -> str:
+    if hasattr(model, "forward_features"):
+        # At 1×1 nothing tells the map from what is made of it after pooling.
+        name, found = _features(model, size)
+        if math.prod(found) == 1:
+            check_map_size(model, name, size)
+    with frozen(model), recording(model) as calls, torch.no_grad():
+        model(_blank(model, size))
+    convolutions = [call for call in calls if isinstance(call.module, nn.Conv2d)]
+    spatial = [call.name for call in convolutions if math.prod(call.output.shape[2:]) > 1]
+    if not spatial:
+        raise ValueError(f"maps.layer: {_label(model)} runs no Conv2d on a map; name a module or use features")
+    return spatial[-1]
+
+
+def _map_size(output: Any, size: tuple[int, int], where: str) -> tuple[int, int]:
+    shape = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if isinstance(output, Tensor) and output.ndim == 4:
+        height, width = output.shape[2:]
+        # A map has the image's proportions, up to padding: channels-last maps and other tensors do not.
+        if abs(height * size[1] - width * size[0]) <= 4 * abs(size[0] - size[1]):
+            return height, width
+    raise ValueError(
+        f"maps.layer: {where} gives {shape}, expected a map [N, C, h, w]; "
+        "choose a convolutional model.name or a convolutional layer's name"
+    )
+
+
+def _image_size(model: nn.Module, image_size: Size | None) -> tuple[int, int]:
+    if image_size is not None:
+        return as_size(image_size, "image_size")
+    stated = getattr(model, "default_cfg", None) or {}
+    if "input_size" not in stated:
+        raise ValueError(f"image_size: {_label(model)} states none; pass the images' size in pixels")
+    return as_size(tuple(stated["input_size"][1:]), "image_size")
+
+
+def _blank(model: nn.Module, size: tuple[int, int]) -> Tensor:
+    like = next(model.parameters())
+    return torch.zeros(1, 3, *size, dtype=like.dtype, device=like.device)
+
+
+def _label(model: nn.Module) -> str:
+    stated = getattr(model, "default_cfg", None) or {}
+    return str(stated.get("architecture") or type(model).__name__)
+
+
+def _times(size: tuple[int, int]) -> str:
+    return f"{size[0]}×{size[1]}"

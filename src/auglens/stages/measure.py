@@ -1,0 +1,83 @@
+"""measure@cell: a cell's maps against the reference's → one row per test image."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from auglens import artifacts, config
+from auglens.metrics import class_kld, compare_maps, is_constant, softmax
+from auglens.progress import Progress
+from auglens.saliency import finish
+from auglens.stages import layout
+
+CHUNK = 256  # images finished at once: 256 × 224 × 224 float32 are 51 MB a cell
+
+
+def describe(maps: artifacts.Maps, labels: artifacts.Array) -> dict[str, Any]:
+    """What a table says of a cell alone, one value per image."""
+    probabilities = softmax(maps.logits)
+    predicted = probabilities.argmax(1)
+    raw = maps.raw.reshape(len(maps.raw), -1)
+    return {
+        "image": np.arange(len(labels), dtype=np.int32),
+        "label": labels.astype(np.int16),
+        "predicted": predicted.astype(np.int16),
+        "correct": predicted == labels,
+        "confidence": probabilities.max(1),
+        "target": maps.targets.astype(np.int16),
+        "raw_range": (raw.max(1) - raw.min(1)).astype(np.float64),
+    }
+
+
+def measure(maps: artifacts.Maps, reference: artifacts.Maps, settings: config.MeasureConfig) -> dict[str, Any]:
+    """The metrics of a cell against the reference, image by image, and which finished maps are constant."""
+    parts: list[dict[str, artifacts.Array]] = []
+    with Progress("measure", len(maps.raw), unit="image") as progress:
+        for start in range(0, len(maps.raw), CHUNK):
+            cut = slice(start, start + CHUNK)
+            mine, theirs = finish(maps.raw[cut], maps.size), finish(reference.raw[cut], reference.size)
+            row = {"constant": is_constant(mine), "reference_constant": is_constant(theirs)}
+            parts.append(row | compare_maps(theirs, mine, settings.overlap))
+            progress.advance(len(mine))
+    values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    kld = class_kld(softmax(reference.logits), softmax(maps.logits), settings.kld_eps)
+    return values | {"class_kld": kld}
+
+
+def run(cell: str) -> None:
+    settings = config.load().measure
+    variant = artifacts.load_json(layout.maps_spec(cell), ("variant",))["variant"]
+    prepared = artifacts.load_prepared(layout.SPLITS)
+    labels = prepared.labels[prepared.test]
+    maps = artifacts.load_maps(layout.maps(cell, variant))
+    if len(maps.raw) != len(labels):
+        found = f"{len(maps.raw)} maps for {len(labels)} test images"
+        raise ValueError(f"measure {cell}: {found}; run `dvc repro` so that the maps are of this data")
+    values = describe(maps, labels)
+    keys: dict[Hashable, Any] = {
+        "map_key": maps.map_key,
+        "reference_map_key": maps.map_key,
+        "kld_eps": settings.kld_eps,
+    }
+    if cell == "reference":
+        chunks = range(0, len(labels), CHUNK)
+        constant = [is_constant(finish(maps.raw[at : at + CHUNK], maps.size)) for at in chunks]
+        values["constant"] = np.concatenate(constant)
+    else:
+        reference = artifacts.load_maps(layout.maps("reference", variant))
+        if reference.raw.shape != maps.raw.shape:
+            shapes = f"{maps.raw.shape} against the reference's {reference.raw.shape}"
+            raise ValueError(f"measure {cell}: maps of {shapes}; run `dvc repro` so that both are of one study")
+        other = describe(reference, labels)
+        keys["reference_map_key"] = reference.map_key
+        values |= {f"reference_{name}": other[name] for name in ("predicted", "correct", "raw_range")}
+        values |= measure(maps, reference, settings)
+    table = pd.DataFrame(values)
+    table.attrs = dict(keys)  # kept in the file: `collect` knows by them what the table was made from
+    artifacts.save_table(layout.map_table(cell), table)
+    accuracy = float(np.mean(values["correct"]))
+    print(f"measure {cell}: {len(labels)} images, accuracy {accuracy:.3f}")

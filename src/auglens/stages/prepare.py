@@ -1,0 +1,46 @@
+"""prepare: a source of images → split, statistics and memory-mapped arrays in data/splits."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from auglens import artifacts, config
+from auglens.data.sources import load_source
+from auglens.data.split import split
+from auglens.data.statistics import channel_statistics
+from auglens.stages import layout
+
+
+def run() -> None:
+    settings = config.load().data
+    source = load_source(settings)
+    parts = split(
+        source.labels,
+        source.given,
+        validation_fraction=settings.validation_fraction,
+        seed=settings.split_seed,
+    )
+    mean, std = channel_statistics(source.images, parts.train)
+    digest = hashlib.sha256()
+    for array in (source.images, source.labels, parts.train, parts.validation, parts.test):
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    manifest = {
+        "name": settings.name,
+        "classes": list(source.classes),
+        "mean": mean.tolist(),
+        "std": std.tolist(),
+        "counts": {name: len(getattr(parts, name)) for name in artifacts.SPLITS},
+        "size": source.images.shape[-1],
+        "masks": source.masks is not None,
+        "source": source.content_sha256,
+        "content": digest.hexdigest(),
+    }
+    prepared = artifacts.Prepared(
+        source.images, source.labels, source.masks, parts.train, parts.validation, parts.test, manifest
+    )
+    artifacts.save_prepared(layout.SPLITS, prepared)
+    counts = ", ".join(f"{count} {name}" for name, count in manifest["counts"].items())
+    print(f"prepare: {settings.name}, {len(source.classes)} classes, {counts}")

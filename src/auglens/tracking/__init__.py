@@ -1,0 +1,32 @@
+"""The only room that knows MLflow: publish cells by key, query them, feed a training live.
+
+Files are the truth and MLflow is their index: whatever is lost there is published again from the files.
+Importing this package imports no MLflow; `Tracker.connect` does.
+"""
+
+from auglens.tracking.live import LiveFeed
+from auglens.tracking.records import (
+    CellIdentity,
+    CellRecord,
+    FoundRun,
+    Published,
+    StoreUnavailable,
+    content_digest,
+    refuse_foreign,
+)
+from auglens.tracking.store import store_uri
+from auglens.tracking.tracker import NullTracker, Tracker
+
+__all__ = [
+    "CellIdentity",
+    "CellRecord",
+    "FoundRun",
+    "LiveFeed",
+    "NullTracker",
+    "Published",
+    "StoreUnavailable",
+    "Tracker",
+    "content_digest",
+    "refuse_foreign",
+    "store_uri",
+]

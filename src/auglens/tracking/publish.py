@@ -1,0 +1,215 @@
+"""Upsert by cell key: however often and wherever a cell is published, there is one finished run of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from auglens.tracking.records import (
+    KEYS,
+    PREFIX,
+    UNDEFINED,
+    CellIdentity,
+    CellRecord,
+    FoundRun,
+    Outcome,
+    Published,
+)
+from auglens.tracking.store import Store, local_folder
+
+FINISHED = "FINISHED"
+CONTENT = PREFIX + "content"
+LIVE = PREFIX + "live"  # on the run of a training, until it is published
+TRAINING, TRAINED = "training", "trained"
+PROCESS = PREFIX + "process"  # host:pid of the writer
+ABANDONED_MS = 3_600_000  # an unfinished run of another host that is older than an hour is nobody's
+
+# MLflow takes at most 1,000 values a call: 800 metrics, 100 params and 100 tags.
+METRICS_PER_CALL = 800
+OTHERS_PER_CALL = 100
+
+Point = tuple[str, float, int]  # name, value, step
+
+
+def identity_tags(cell: CellIdentity) -> dict[str, str]:
+    """The tags by which a run is found again, and by which its writer is known."""
+    values = {"cell": cell.cell, "aug": cell.aug, "seed": str(cell.seed)}
+    values |= {name: cell.keys[name] for name in KEYS}
+    values["reference_train_key"] = cell.reference_train_key
+    tags = {PREFIX + name: value for name, value in values.items()}
+    return tags | {PROCESS: f"{socket.gethostname()}:{os.getpid()}", "mlflow.source.name": "auglens"}
+
+
+def found_run(run: Any) -> FoundRun:
+    """MLflow's run as ours; ValueError where somebody removed or changed a tag that we need."""
+    tags = {name.removeprefix(PREFIX): value for name, value in run.data.tags.items()}
+    try:
+        return FoundRun(
+            run_id=run.info.run_id,
+            cell=tags["cell"],
+            aug=tags["aug"],
+            seed=int(tags["seed"]),
+            keys={name: tags[name] for name in KEYS},
+            content=tags["content"],
+            reference_train_key=tags["reference_train_key"],
+            tags=tags,
+            metrics=dict(run.data.metrics),
+            started=run.info.start_time,
+        )
+    except (KeyError, ValueError):
+        raise ValueError(
+            f"MLflow run {run.info.run_id}: expected the tags of a cell, got others; delete that run in "
+            "MLflow and run `auglens collect`"
+        ) from None
+
+
+def cell_runs(store: Store, kind: str, key: str, *, finished: bool = False) -> dict[str, list[Any]]:
+    """Cell key -> its runs, among those whose `kind` (study_key or cell_key) is `key`.
+
+    The earliest first; of equal starts, the lower run id.
+    """
+    condition = f"tags.`{PREFIX}{kind}` = '{key}'"
+    if finished:
+        condition += f" AND attributes.status = '{FINISHED}'"
+    cells: dict[str, list[Any]] = {}
+    for run in sorted(store.runs(condition), key=lambda run: (run.info.start_time, run.info.run_id)):
+        cells.setdefault(run.data.tags.get(PREFIX + "cell_key", ""), []).append(run)
+    return cells
+
+
+def publish_all(store: Store, records: Sequence[CellRecord]) -> list[Published]:
+    """One finished run per record, in the records' order. One query finds what is there already."""
+    known: set[str] = set()
+    for record in records:
+        if record.keys["cell_key"] in known:
+            raise ValueError(f"cell {record.cell}: expected one record per cell key, got another; publish it once")
+        known.add(record.keys["cell_key"])
+    with store.reaching("looking for the runs of this study"), store.exclusively():
+        there: dict[str, list[Any]] = {}
+        for study_key in sorted({record.keys["study_key"] for record in records}):
+            there |= cell_runs(store, "study_key", study_key)
+        return [_publish(store, record, there.get(record.keys["cell_key"], [])) for record in records]
+
+
+def _publish(store: Store, record: CellRecord, runs: list[Any]) -> Published:
+    with store.reaching(f"publishing {record.cell}"):
+        finished = [run for run in runs if run.info.status == FINISHED]
+        left = [run for run in runs if run.info.status != FINISHED and not in_use(run)]
+        kept = next((run for run in finished if _is_current(run, record)), None)
+        if kept is not None:
+            _delete(store, [run for run in finished + left if run is not kept])
+            return Published(record.cell, kept.info.run_id, "unchanged")
+
+        fed = ((run, _fed(store, run, record)) for run in left)
+        trained, logged = next(((run, points) for run, points in fed if points is not None), (None, set()))
+        run_id = open_run(store, record) if trained is None else trained.info.run_id
+        _fill(store, run_id, record, logged)
+        if trained is not None:
+            store.client.delete_tag(run_id, LIVE)
+        # Last, so that no more than one finished run of a cell exists at any time.
+        _delete(store, [run for run in finished + left if run is not trained])
+        store.client.set_terminated(run_id, FINISHED)
+        outcome: Outcome = "completed" if trained else "replaced" if finished else "created"
+        return Published(record.cell, run_id, outcome)
+
+
+def open_run(store: Store, cell: CellIdentity, tags: Mapping[str, str] | None = None) -> str:
+    """The id of a new, unfinished run of `cell`."""
+    tags = identity_tags(cell) | dict(tags or {})
+    run = store.client.create_run(store.experiment_id, tags=tags, run_name=cell.cell)
+    return str(run.info.run_id)
+
+
+def in_use(run: Any) -> bool:
+    """Whether another living process writes this unfinished run, as far as this machine can tell."""
+    host, _, pid = run.data.tags.get(PROCESS, "").rpartition(":")
+    if run.info.status != "RUNNING" or run.data.tags.get(LIVE) == TRAINED:
+        return False
+    if host != socket.gethostname() or not pid.isdigit():
+        return bool(time.time() * 1000 - run.info.start_time < ABANDONED_MS)
+    if int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _is_current(run: Any, record: CellRecord) -> bool:
+    """Equal content, and the artefacts still there, where this machine can see them without a server."""
+    folder = local_folder(run.info.artifact_uri)
+    if run.data.tags.get(CONTENT) != record.content:
+        return False
+    return folder is None or all(
+        (folder / name).is_file() and (folder / name).stat().st_size == local.stat().st_size
+        for name, local in record.artifacts.items()
+    )
+
+
+def _fed(store: Store, run: Any, record: CellRecord) -> set[Point] | None:
+    """What a training logged in this run, if the record's curves have all of it and nothing came twice."""
+    if LIVE not in run.data.tags or not {*run.data.metrics} <= {*record.curves}:
+        return None
+    history = [
+        (metric.key, metric.value, metric.step)
+        for name in run.data.metrics
+        for metric in store.client.get_metric_history(run.info.run_id, name)
+    ]
+    points = {*history}
+    return points if len(points) == len(history) and points <= {*record.points()[0]} else None
+
+
+def log_points(
+    store: Store,
+    run_id: str,
+    points: Sequence[Point],
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Metrics, params and tags in as few calls as MLflow's limits allow."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    now = int(time.time() * 1000)
+    metrics = [Metric(name, value, now, step) for name, value, step in points]
+    parameters = [Param(name, str(value)) for name, value in (params or {}).items()]
+    run_tags = [RunTag(name, value) for name, value in (tags or {}).items()]
+    while metrics or parameters or run_tags:
+        store.client.log_batch(
+            run_id, metrics[:METRICS_PER_CALL], parameters[:OTHERS_PER_CALL], run_tags[:OTHERS_PER_CALL]
+        )
+        metrics, parameters = metrics[METRICS_PER_CALL:], parameters[OTHERS_PER_CALL:]
+        run_tags = run_tags[OTHERS_PER_CALL:]
+
+
+def log_files(store: Store, run_id: str, artifacts: Mapping[str, Path]) -> None:
+    """Local files under the names that they get in the run, uploaded in one call."""
+    with tempfile.TemporaryDirectory(prefix="auglens-") as folder:
+        for name, local in artifacts.items():
+            link = Path(folder, name)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(local.resolve())
+        if artifacts:
+            store.client.log_artifacts(run_id, folder)
+
+
+def _fill(store: Store, run_id: str, record: CellRecord, logged: set[Point]) -> None:
+    points, undefined = record.points()
+    missing = [point for point in points if point not in logged]
+    tags = {name if name.startswith("mlflow.") else PREFIX + name: value for name, value in record.tags.items()}
+    tags |= identity_tags(record) | {CONTENT: record.content}
+    log_points(store, run_id, [*missing, (UNDEFINED, float(undefined), 0)], record.params, tags)
+    log_files(store, run_id, record.artifacts)
+
+
+def _delete(store: Store, runs: Iterable[Any]) -> None:
+    """MLflow's own delete, which `mlflow gc` makes final and its UI can undo."""
+    for run in runs:
+        store.client.delete_run(run.info.run_id)

@@ -1,0 +1,96 @@
+"""The parameters: what is committed is what conf/ composes, and every bad value is refused in one line."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from auglens import config
+from auglens.commands.compose import composed
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def values() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def test_params_are_the_composition_of_conf(values: dict[str, Any]) -> None:
+    assert yaml.safe_load(composed([], ROOT / "conf")) == values
+
+
+@pytest.mark.parametrize("profile", ["quick", "cpu", "paper"])
+@pytest.mark.parametrize("data", ["", "shapes", "cifar10", "cifar100", "folder"])
+def test_every_profile_composes_with_every_data_set(profile: str, data: str) -> None:
+    overrides = [f"profile={profile}", *([f"data={data}"] if data else [])]
+    found = config.from_mapping(yaml.safe_load(composed(overrides, ROOT / "conf")))
+    assert found.data.name == (data or {"quick": "shapes"}.get(profile, "cifar10"))
+
+
+def test_the_paper_profile_is_the_published_protocol() -> None:
+    found = config.from_mapping(yaml.safe_load(composed(["profile=paper"], ROOT / "conf")))
+    train = found.train
+    assert (train.epochs, train.batch_size, train.learning_rate, train.weight_decay) == (30, 32, 1e-3, 1e-5)
+    assert (found.model.name, found.model.image_size, found.maps.layer) == (
+        "efficientnet_b0",
+        224,
+        "last_conv",
+    )
+    assert (found.data.validation_fraction, len(found.seeds)) == (0.1, 3)
+
+
+CASES = [
+    ("measure.overlap", [20, 100], "percentages in (0, 100), got 100.0"),
+    ("measure.overlap", [20, 0], "percentages in (0, 100), got 0.0"),
+    ("measure.overlap", [5, 5], "each percentage once"),
+    ("train.epochs", 0, "parameter train.epochs: expected 1 or more, got 0"),
+    ("train.epochs", "six", "parameter train.epochs: expected a value of type int, got 'six'"),
+    ("train.epochs", True, "expected a value of type int, got True"),
+    ("train.learning_rate", float("nan"), "a rate in (0, 10]"),
+    ("train.select", "acuracy", "one of validation_accuracy, validation_loss"),
+    ("train.device", "gpu", "one of cpu, cuda, auto"),
+    ("seeds", [], "parameter seeds: expected at least one seed, got []"),
+    ("seeds", [1, 1], "each seed once"),
+    ("seeds", [-1], "whole numbers from 0"),
+    ("maps.target", "predcted", "did you mean 'predicted'?"),
+    ("model.output_stride", 7, "8, 16, 32 or null, got 7"),
+    ("data.validation_fraction", 1.0, "a fraction in (0, 1)"),
+    ("data.name", "cifar11", "did you mean 'cifar100'?"),
+    ("aug.names", ["equalise"], "equalize"),
+    ("aug.gaussian_blur.sigmas", [1, 2], "sigma"),
+    ("train.epoch", 3, "parameter train.epoch: unknown; did you mean train.epochs?"),
+    ("trian", {}, "parameter trian: unknown; did you mean train?"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), CASES)
+def test_a_bad_value_is_named_in_one_line(values: dict[str, Any], key: str, value: object, message: str) -> None:
+    changed = copy.deepcopy(values)
+    *path, last = key.split(".")
+    place = changed
+    for name in path:
+        place = place[name]
+    place[last] = value
+    with pytest.raises(ValueError, match=r"parameter|aug") as caught:
+        config.from_mapping(changed)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_named(values: dict[str, Any]) -> None:
+    del values["train"]["epochs"]
+    with pytest.raises(ValueError, match=r"^parameter train\.epochs: missing; add it to params\.yaml or conf/$"):
+        config.from_mapping(values)
+
+
+def test_config_imports_neither_torch_nor_mlflow() -> None:
+    code = "import sys, auglens.config, auglens.plan; print({'torch', 'mlflow', 'pandas'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import rc_context, rcParams
+from matplotlib.figure import Figure
+
+from auglens import figures
+from auglens.figures import SAVE_RC, SVG_METADATA, alt_text
+from auglens.metrics import confusion_matrix, map_metric_names
+from auglens.stats import (
+    average_seeds,
+    correlation_map,
+    pair_counts,
+    performance,
+    segment_values,
+)
+
+CONTROLS = ("identity", "noise", "reseed")
+AUGS = ("affine", "cutmix", "color_jitter", "elastic", "equalize", "gaussian_blur", "random_crop", *CONTROLS)
+METRICS = (*map_metric_names(), "class_kld")
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def make_study(images: int = 200, seeds: int = 2) -> pd.DataFrame:
+    """A synthetic study: plausible ranges, an image effect shared by all augs, some undefined values."""
+    rng = np.random.default_rng(0)
+    label, effect = rng.integers(0, 10, images), rng.normal(size=images)
+    reference_correct = rng.random(images) < 0.7
+    frames = []
+    for aug, seed in [("reference", 0), *((aug, seed) for aug in AUGS for seed in range(seeds))]:
+        shift = 0.3 if aug in CONTROLS else 0.0
+        moved = 1 / (1 + np.exp(-(effect + rng.normal(size=images)) + 1 + shift))
+        correct = reference_correct if aug == "reference" else rng.random(images) < 0.75
+        values = {
+            "mad": 0.4 * moved, "msd": 0.2 * moved**2,
+            "pearson": 1 - 1.6 * moved, "spearman": 1 - 1.5 * moved,
+            "overlap_20": 0.8 - 0.6 * moved, "overlap_10": 0.7 - 0.6 * moved, "overlap_5": 0.6 - 0.5 * moved,
+            "class_kld": 0.3 * moved * rng.exponential(size=images),
+        }  # fmt: skip
+        frame = pd.DataFrame(
+            {"aug": aug, "seed": seed, "image": range(images), "label": label, "correct": correct}
+        )
+        frame["predicted"] = np.where(correct, label, (label + rng.integers(1, 10, images)) % 10)
+        frame["reference_correct"] = None if aug == "reference" else reference_correct
+        for metric in METRICS:
+            frame[metric] = np.nan if aug == "reference" else values[metric]
+        frame.loc[rng.random(images) < 0.02, "pearson"] = np.nan
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def make_history() -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    rows = []
+    for aug in ("reference", *AUGS):
+        for seed in range(1 if aug == "reference" else 2):
+            for epoch in range(12):
+                reached = 0.85 * (1 - np.exp(-(epoch + 1) / 4)) + 0.01 * rng.normal()
+                rows.append((aug, seed, epoch, reached + 0.05, reached, 1.2 - reached, 1.3 - reached))
+    names = ["train_accuracy", "validation_accuracy", "train_loss", "validation_loss"]
+    return pd.DataFrame(rows, columns=["aug", "seed", "epoch", *names])
+
+
+STUDY = make_study()
+AVERAGED = average_seeds(STUDY, METRICS)
+MAPS = {metric: correlation_map(AVERAGED, metric) for metric in METRICS}
+RNG = np.random.default_rng(2)
+IMAGES = RNG.integers(0, 255, (6, 3, 32, 32), dtype=np.uint8)
+REFERENCE_MAP = RNG.random((8, 8))
+GRID = {aug: RNG.random((8, 8)) for aug in AUGS}
+
+
+def confusion() -> Figure:
+    first = STUDY[STUDY["aug"] == "affine"]
+    matrix = confusion_matrix(first["label"].to_numpy(), first["predicted"].to_numpy(), 10)
+    return figures.confusion_figure(matrix, CLASSES, "affine, 2 seeds")
+
+
+# name → how to draw it, words that must be in it, words that its alt text must hold
+FIGURES: dict[str, tuple[Callable[[], Figure], list[str], str]] = {
+    "performance_bars": (
+        lambda: figures.performance_bars(performance(STUDY, 10)),
+        ["Accuracy", "F1 (macro)", "reference", "color jitter", "replicates per aug: 1 to 2"],
+        "Mean accuracy: reference 0.",
+    ),
+    "metric_boxes": (
+        lambda: figures.metric_boxes(AVERAGED),
+        ["MAD", "Overlap 5 %", "Class-KLD (nats)", "random crop", "reseed", "n = 200 images"],
+        "Box plots of the metrics over test images for 10 augs.",
+    ),
+    "metric_boxes_single": (lambda: figures.metric_boxes(AVERAGED, ["mad"]), ["MAD", "affine"], "MAD from "),
+    "correlation_heatmaps": (
+        lambda: figures.correlation_heatmaps(MAPS),
+        ["Pearson over test images", "Spearman", "gaussian blur", "noise"],
+        "one per metric: MAD 0.",
+    ),
+    "correlation_heatmap": (
+        lambda: figures.correlation_heatmap(MAPS["mad"].mask(MAPS["mad"] == MAPS["mad"].min().min()), "mad"),
+        ["MAD: correlation between augs", "n/a", ">1<"],
+        "Heat map of the correlation of MAD between 10 augs",
+    ),
+    "pair_counts_chart": (
+        lambda: figures.pair_counts_chart(*pair_counts(MAPS)),
+        ["Strong: among the most correlated", "Weak: among the least correlated", "of 8", " – "],
+        "Weak: among the least correlated: ",
+    ),
+    "pair_counts_not_defined": (
+        lambda: figures.pair_counts_chart(*pair_counts({"mad": MAPS["mad"].iloc[:3, :3]})),
+        ["not defined: 3 pairs of augs", "need at least 8"],
+        "not defined (3 pairs of augs",
+    ),
+    "segment_boxes": (
+        lambda: figures.segment_boxes(segment_values(STUDY, METRICS), "overlap_20"),
+        ["Overlap 20 % by correctness", "both right", "one right", "both wrong", "n = "],
+        "affine, both right: 0.",
+    ),
+    "extreme_grid": (
+        lambda: figures.extreme_grid(
+            IMAGES[0], REFERENCE_MAP, GRID, dict.fromkeys(AUGS, 0.25) | {"noise": float("nan")},
+            metric="mad", title="Highest mean MAD: test image 17",
+        ),
+        ["test image", "reference", "elastic", "0.250", "n/a", "finished map"],
+        "Highest mean MAD: test image 17: a test image with the maps of the reference and of 10 augs.",
+    ),
+    "training_curves": (
+        lambda: figures.training_curves(make_history()),
+        ["epoch", "accuracy", "validation of the others", "equalize"],
+        "Validation ends between 0.",
+    ),
+    "training_loss": (lambda: figures.training_curves(make_history(), "loss"), ["loss"], "validation loss"),
+    "confusion_figure": (confusion, ["predicted", "label", "automobile"], "Most frequent error: "),
+    "augmentation_sheet": (
+        lambda: figures.augmentation_sheet(IMAGES, dict.fromkeys(AUGS[:7], IMAGES)),
+        ["source", "gaussian blur"],
+        "6 sample images, untouched and under each aug: affine, cutmix, ",
+    ),
+}  # fmt: skip
+
+
+def saved(figure: Figure, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    with rc_context(SAVE_RC):
+        figure.savefig(buffer, format=kind, dpi=60, metadata=SVG_METADATA if kind == "svg" else None)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_draws_the_same_bytes_twice_with_its_words_and_alt_text(name):
+    draw, words, alt = FIGURES[name]
+    figure = draw()
+    svg = saved(figure, "svg")
+    assert svg == saved(draw(), "svg")
+    text = svg.decode()
+    for word in words:
+        assert word in text, word
+    assert alt in alt_text(figure)
+    assert ">nan<" not in text.lower()
+
+
+@pytest.mark.parametrize("name", ["metric_boxes_single", "extreme_grid"])
+def test_draws_the_same_png_twice(name):
+    draw = FIGURES[name][0]
+    assert saved(draw(), "png") == saved(draw(), "png")
+
+
+def test_drawing_leaves_the_style_of_the_process_alone():
+    before = dict(rcParams)
+    FIGURES["metric_boxes_single"][0]()
+    assert dict(rcParams) == before
+
+
+def test_boxes_stand_where_the_percentiles_are():
+    values = pd.DataFrame({"aug": "affine", "image": range(101), "mad": np.arange(101.0), "mad_seeds": 1})
+    values.loc[101] = ["affine", 101, np.nan, 0]
+    axes = figures.metric_boxes(values).axes[0]
+    box = axes.patches[0]
+    assert (box.get_x(), box.get_width()) == (25, 50)
+    whiskers, ends, median = (line.get_segments() for line in axes.collections)
+    assert [whiskers[0][0][0], whiskers[0][1][0]] == [5, 95]
+    assert [ends[0][0][0], ends[1][0][0]] == [5, 95]
+    assert median[0][0][0] == 50
+    assert axes.get_title(loc="right") == "n = 101 images"
+
+
+def test_all_heat_maps_share_one_scale():
+    panels = figures.correlation_heatmaps(MAPS).axes[:8]
+    limits = {panel.images[0].get_clim() for panel in panels}
+    off = [matrix.to_numpy()[~np.eye(len(matrix), dtype=bool)] for matrix in MAPS.values()]
+    assert len(limits) == 1
+    low, high = limits.pop()
+    assert np.min(off) - 0.1 < low <= np.min(off)
+    assert np.max(off) <= high < np.max(off) + 0.1
+
+
+def test_an_aug_without_values_is_said():
+    none = AVERAGED.assign(mad=AVERAGED["mad"].mask(AVERAGED["aug"] == "cutmix"))
+    texts = [text.get_text() for text in figures.metric_boxes(none, ["mad"]).axes[0].texts]
+    assert texts == ["no finite value"]
+
+
+def test_a_sheet_of_other_images_is_refused():
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared
+        figures.augmentation_sheet(IMAGES, {"affine": IMAGES[:2]})
+    assert str(error.value) == (
+        "augmented: affine has shape [2, 3, 32, 32], the source is [6, 3, 32, 32]; "
+        "pass the same images for every aug"
+    )

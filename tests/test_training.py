@@ -1,0 +1,187 @@
+"""The training loop: the order of protocol A, resuming, seeds and selection."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from auglens.config import ModelConfig, TrainConfig
+from auglens.data.augmentations import Part
+from auglens.data.views import View, to_unit
+from auglens.models import build
+from auglens.tasks import CLASSIFICATION
+from auglens.training import LabelledImages, Recipe, State, batches, evaluate, fit
+
+CONFIG = TrainConfig(
+    epochs=3,
+    batch_size=16,
+    learning_rate=1e-3,
+    weight_decay=1e-5,
+    select="validation_accuracy",
+    threads=1,
+    device="cpu",
+    precision="fp32",
+)
+VIEW = View(32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+NOISE = Recipe((Part("noise", {}),), 2, augmentation_seed=1, dropout_seed=None, order_seed=0)
+IDENTITY = Recipe((Part("identity", {}),), 2, augmentation_seed=None, dropout_seed=None, order_seed=0)
+ALONE = Recipe((), 1, augmentation_seed=None, dropout_seed=None, order_seed=0)
+
+
+@pytest.fixture(scope="module")
+def data() -> LabelledImages:
+    generator = torch.Generator().manual_seed(5)
+    labels = torch.arange(40) % 4
+    images = torch.randint(0, 256, (40, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    images[:, 0] = (images[:, 0] // 4) + (labels * 48).to(torch.uint8)[:, None, None]  # the class can be learned
+    return LabelledImages(images, labels)
+
+
+def model(dropout: float = 0.0) -> torch.nn.Module:
+    return build(ModelConfig("test_resnet", 32, None, dropout, 0.0), 4, init_seed=0)
+
+
+def trained(data: LabelledImages, recipe: Recipe, *, dropout: float = 0.0, config: TrainConfig = CONFIG) -> State:
+    return fit(model(dropout), data, data, VIEW, CLASSIFICATION, config, recipe)
+
+
+def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def sources(data: LabelledImages, recipe: Recipe) -> list[int]:
+    """The source image of every position of an epoch, recognised by its blue channel's pixels."""
+    pixels = to_unit(data.images)
+    found = []
+    for batch in batches(data, recipe, epoch=0, batch_size=16):
+        for image in batch.images:
+            distance = (pixels - image).abs().amax((1, 2, 3))
+            found.append(int(distance.argmin()))
+    return found
+
+
+def test_position_k_has_the_same_source_image_under_every_aug(data: LabelledImages) -> None:
+    order = sources(data, IDENTITY)
+    assert sorted(order) == sorted([*range(40), *range(40)])
+    assert order != sorted(order)
+    assert sources(data, NOISE) == order
+
+
+def test_the_reference_sees_the_shared_order_restricted_to_the_originals(data: LabelledImages) -> None:
+    from auglens.data.order import epoch_order
+
+    positions = epoch_order(40, seed=0, halves=2)
+    assert sources(data, ALONE) == [int(p) for p in positions if p < 40]
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_the_batch_size_changes_no_image(data: LabelledImages, size: int) -> None:
+    one = torch.cat([batch.images for batch in batches(data, NOISE, epoch=2, batch_size=16)])
+    two = torch.cat([batch.images for batch in batches(data, NOISE, epoch=2, batch_size=size)])
+    assert torch.equal(one, two)
+
+
+def test_the_order_is_the_same_in_every_epoch_and_the_augmentation_is_not(data: LabelledImages) -> None:
+    first = torch.cat([batch.images for batch in batches(data, NOISE, epoch=0, batch_size=16)])
+    second = torch.cat([batch.images for batch in batches(data, NOISE, epoch=1, batch_size=16)])
+    assert not torch.equal(first, second)
+    assert (first - second).abs().max() < 2.5 / 255
+
+
+def test_equal_arguments_give_equal_weights_and_global_state_is_untouched(data: LabelledImages) -> None:
+    torch.manual_seed(11)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    one = trained(data, NOISE, dropout=0.5)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+    assert random.getstate() == before[2]
+    torch.manual_seed(12)
+    two = trained(data, NOISE, dropout=0.5)
+    assert same(one.model, two.model)
+    assert one.history == two.history
+
+
+@pytest.mark.parametrize("field", ["augmentation_seed", "dropout_seed", "order_seed"])
+def test_every_seed_is_used(data: LabelledImages, field: str) -> None:
+    recipe = replace(NOISE, dropout_seed=1)
+    one = trained(data, recipe, dropout=0.5)
+    two = trained(data, replace(recipe, **{field: 2}), dropout=0.5)
+    assert not same(one.model, two.model)
+
+
+def test_without_dropout_its_seed_changes_nothing(data: LabelledImages) -> None:
+    one, two = (trained(data, replace(NOISE, dropout_seed=seed)) for seed in (1, 2))
+    assert same(one.model, two.model)
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+def test_an_interrupted_training_goes_on_to_the_same_bytes(data: LabelledImages, stop: int) -> None:
+    whole = trained(data, NOISE, dropout=0.5)
+    states: list[State] = []
+    fit(
+        model(0.5),
+        data,
+        data,
+        VIEW,
+        CLASSIFICATION,
+        replace(CONFIG, epochs=stop),
+        NOISE,
+        on_epoch=states.append,
+    )
+    rest = fit(model(0.5), data, data, VIEW, CLASSIFICATION, CONFIG, NOISE, state=states[-1])
+    assert same(whole.model, rest.model)
+    assert same(whole.best, rest.best)
+    assert whole.history == rest.history
+
+
+def test_of_equal_epochs_the_first_is_kept_and_the_best_is_the_best(data: LabelledImages) -> None:
+    states: list[State] = []
+    for select in ("validation_accuracy", "validation_loss"):
+        config = replace(CONFIG, epochs=6, select=select)
+        states.clear()
+        last = fit(model(), data, data, VIEW, CLASSIFICATION, config, ALONE, on_epoch=states.append)
+        column = [row[select] for row in last.history]
+        best = min(column) if select == "validation_loss" else max(column)
+        assert last.best_epoch == column.index(best) + 1
+        assert same(last.best, states[last.best_epoch - 1].model)
+        network = model()
+        network.load_state_dict(last.best)
+        assert evaluate(network, data, VIEW, CLASSIFICATION)["loss"] == pytest.approx(
+            last.history[last.best_epoch - 1]["validation_loss"], rel=1e-6
+        )
+
+
+def test_it_learns(data: LabelledImages) -> None:
+    last = trained(data, IDENTITY, config=replace(CONFIG, epochs=8))
+    assert last.history[-1]["train_accuracy"] > 0.6
+    assert last.history[-1]["train_loss"] < last.history[0]["train_loss"] / 2
+
+
+def test_a_non_finite_loss_is_named(data: LabelledImages) -> None:
+    with pytest.raises(ValueError, match="lower") as caught:
+        trained(data, ALONE, config=replace(CONFIG, learning_rate=10.0, weight_decay=1.0, epochs=30))
+    message = str(caught.value)
+    assert message.startswith("training: the loss became nan in epoch ")
+    assert message.endswith("; lower train.learning_rate (now 10) or check the images")
+
+
+def test_a_step_of_training_is_adam_on_cross_entropy(data: LabelledImages) -> None:
+    """A literal loop over one epoch in the same order gives the same weights (float32 rounding apart)."""
+    mine = fit(model(), data, data, VIEW, CLASSIFICATION, replace(CONFIG, epochs=1), ALONE)
+    network = model().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-5)
+    order = sources(data, ALONE)
+    network.train()
+    for start in range(0, 40, 16):
+        rows = order[start : start + 16]
+        inputs = (data.images[rows].float() / 255 - 0.5) / 0.25
+        loss = torch.nn.functional.cross_entropy(network(inputs), data.labels[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(mine.model[name], tensor, rtol=1e-3, atol=2e-4, msg=name)
