@@ -62,7 +62,7 @@ CASES = [
     ("maps.target", "predcted", "did you mean 'predicted'?"),
     ("model.output_stride", 7, "8, 16, 32 or null, got 7"),
     ("data.validation_fraction", 1.0, "a fraction in (0, 1)"),
-    ("data.name", "cifar11", "did you mean 'cifar100'?"),
+    ("data.name", "cifar11", "did you mean 'cifar10'?"),
     ("aug.names", ["equalise"], "equalize"),
     ("aug.gaussian_blur.sigmas", [1, 2], "sigma"),
     ("train.epoch", 3, "parameter train.epoch: unknown; did you mean train.epochs?"),
@@ -82,6 +82,11 @@ def test_a_bad_value_is_named_in_one_line(values: dict[str, Any], key: str, valu
         config.from_mapping(changed)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_word_true_is_a_target(values: dict[str, Any]) -> None:
+    values["maps"]["target"] = yaml.safe_load("true")
+    assert config.from_mapping(values).maps.variant == "gradcam-true"
 
 
 def test_a_missing_key_is_named(values: dict[str, Any]) -> None:

@@ -214,6 +214,8 @@ def _convert(value: Any, annotation: Any, key: str) -> Any:
         return tuple(_convert(item, inner, key) for item in value)
     if annotation is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
+    if annotation is str and value is True:  # YAML and Hydra read the word in `maps.target=true` as a boolean
+        return "true"
     if annotation is AugConfig:
         require(isinstance(value, Mapping), key, "a mapping", value)
         names = _convert(value.get("names"), tuple[str, ...], f"{key}.names")

@@ -51,13 +51,14 @@ def build(config: ModelConfig, classes: int, *, init_seed: int) -> nn.Module:
                 torch.default_generator.manual_seed(init_seed)
                 return timm.create_model(config.name, pretrained=False, num_classes=classes, **options)
         except TypeError as error:
-            # timm's constructors refuse what they do not know, by name.
-            refused = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-            if refused is None or refused[1] not in options:
+            # timm's constructors refuse by name what they do not know: once more without it.
+            refused = [name for name in options if re.search(rf"unexpected keyword .*\b{name}\b", str(error))]
+            if not refused:
                 raise
-            value = options.pop(refused[1])
-            if value and refused[1] in _OPTIONS:
-                raise ValueError(_unsupported(refused[1], value, config.name)) from None
+            for name in refused:
+                value = options.pop(name)
+                if value and name in _OPTIONS:
+                    raise ValueError(_unsupported(name, value, config.name)) from None
         except (AssertionError, NotImplementedError):
             if config.output_stride is None:
                 raise

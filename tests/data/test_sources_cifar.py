@@ -121,11 +121,18 @@ def test_truncated_archive(archive, share):
     assert message.endswith(f" in {int(len(data) * share):,} bytes); fetch it again or pack it anew")
 
 
-def test_altered_byte_in_the_archive(archive):
-    data = bytearray(archive.read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    archive.write_bytes(data)
-    assert refusal(archive).startswith(f"{archive}: ")
+@pytest.mark.parametrize("mode", ["gz", "bz2", "xz"])
+def test_an_altered_byte_anywhere_in_the_archive_is_noticed(folder, mode):
+    """Also where the tar itself has ended and only the compressed stream's sum can tell."""
+    path = folder.parent / "altered.tar"
+    with tarfile.open(path, f"w:{mode}") as tar:
+        tar.add(folder, arcname=folder.name)
+    data = path.read_bytes()
+    for at in [len(data) * k // 10 for k in range(1, 10)] + [len(data) - 8]:
+        altered = bytearray(data)
+        altered[at] ^= 0x10
+        path.write_bytes(altered)
+        assert refusal(path).startswith(f"{path}: ")
 
 
 def test_official_size_needs_the_official_md5(tmp_path):

@@ -77,10 +77,11 @@ def check_map_size(model: nn.Module, layer_name: str, image_size: Size) -> tuple
 def _features(model: nn.Module, size: tuple[int, int]) -> tuple[str, tuple[int, int]]:
     """Name and map size of the module whose output is what `forward_features` returns."""
     where = f"features of {_label(model)}"
-    if not hasattr(model, "forward_features"):
+    forward_features: Any = getattr(model, "forward_features", None)
+    if forward_features is None:
         raise ValueError(f"maps.layer: {where}: no forward_features, as timm's have; name a module instead")
     with frozen(model), recording(model) as calls, torch.no_grad():
-        output: Any = model.forward_features(_blank(model, size))
+        output = forward_features(_blank(model, size))
     found = _map_size(output, size, where)
     makers = [call for call in calls if _made(call, output) and not isinstance(call.module, nn.Identity)]
     if not makers:
