@@ -42,22 +42,22 @@ EVERY = (*PARAMS, *CHAINS)
 N = 70
 
 
-def pictures(height: int, width: int) -> Tensor:
-    """uint8 [N,3,H,W]: smooth colours under noise, some with flat areas and some quite flat."""
+def pictures(height: int, width: int, count: int = N) -> Tensor:
+    """uint8 [count,3,H,W]: smooth colours under noise, one flat, one half flat, one grey."""
     generator = torch.Generator().manual_seed(8)
-    coarse = torch.rand(N, 3, 5, 5, generator=generator)
+    coarse = torch.rand(count, 3, 5, 5, generator=generator)
     smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
     noisy = smooth * 255 + 30 * torch.randn(smooth.shape, generator=generator)
     images = noisy.round().clamp(0, 255).to(torch.uint8)
     images[1] = 77
     images[2, :, :, : width // 2] = 200
-    images[3, 1] = images[3, 0]
-    images[3, 2] = images[3, 0]
+    images[-1, 1:] = images[-1, :1]
     return images
 
 
 IMAGES = pictures(32, 32)
 ODD = pictures(29, 35)  # neither square nor a multiple of a vector register
+LARGE = pictures(250, 240, 3)  # above torch's threshold for sharing one reduction among threads
 LABELS = torch.arange(N) % 10
 ROWS = torch.arange(N)
 
@@ -96,6 +96,20 @@ def test_neither_batch_size_nor_order_nor_threads_change_a_bit(aug: str, images:
         assert torch.equal(run(aug, images, repeated).images, whole[repeated])
         torch.set_num_threads(2)
         assert torch.equal(run(aug, images).images, whole)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("aug", EVERY)
+def test_images_large_enough_to_be_shared_among_threads_keep_their_bits(aug: str) -> None:
+    """torch splits a sum over one large image among its threads, and over several images it does not."""
+    rows = ROWS[:3]
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        whole = run(aug, LARGE, rows).images
+        torch.set_num_threads(2)
+        assert torch.equal(torch.cat([run(aug, LARGE, row).images for row in rows.split(1)]), whole)
     finally:
         torch.set_num_threads(before)
 

@@ -60,6 +60,7 @@ def as_size(size: int | tuple[int, int], name: str) -> tuple[int, int]:
 
 
 def _scale(maps: Floats) -> Floats:
-    maps = maps - maps.min(axis=(1, 2), keepdims=True)
+    """Each map to [0, 1], in place: finished maps are large."""
+    maps -= maps.min(axis=(1, 2), keepdims=True)
     maps /= maps.max(axis=(1, 2), keepdims=True) + maps.dtype.type(EPSILON)
     return maps
