@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -49,7 +51,7 @@ def map_size(model: nn.Module, layer_name: str, image_size: Size) -> tuple[int, 
         hint = f"did you mean {' or '.join(near)}?" if near else "use features, last_conv or a module's name"
         raise ValueError(f"maps.layer: {_label(model)} has no module {layer_name!r}; {hint}")
     size = _image_size(model, image_size)
-    with frozen(model), recording(model) as calls, torch.no_grad():
+    with _tracing(model) as calls:
         model(_blank(model, size))
     outputs = [call.output for call in calls if call.name == layer_name]
     if len(outputs) != 1:
@@ -74,13 +76,20 @@ def check_map_size(model: nn.Module, layer_name: str, image_size: Size) -> tuple
     return height, width
 
 
+@contextlib.contextmanager
+def _tracing(model: nn.Module) -> Iterator[list[Call]]:
+    # Tensors made in inference mode count no versions.
+    with torch.inference_mode(False), torch.no_grad(), frozen(model), recording(model) as calls:
+        yield calls
+
+
 def _features(model: nn.Module, size: tuple[int, int]) -> tuple[str, tuple[int, int]]:
     """Name and map size of the module whose output is what `forward_features` returns."""
     where = f"features of {_label(model)}"
     forward_features: Any = getattr(model, "forward_features", None)
     if forward_features is None:
         raise ValueError(f"maps.layer: {where}: no forward_features, as timm's have; name a module instead")
-    with frozen(model), recording(model) as calls, torch.no_grad():
+    with _tracing(model) as calls:
         output = forward_features(_blank(model, size))
     found = _map_size(output, size, where)
     makers = [call for call in calls if _made(call, output) and not isinstance(call.module, nn.Identity)]
@@ -102,7 +111,7 @@ def _last_conv(model: nn.Module, size: tuple[int, int]) -> str:
         name, found = _features(model, size)
         if math.prod(found) == 1:
             check_map_size(model, name, size)
-    with frozen(model), recording(model) as calls, torch.no_grad():
+    with _tracing(model) as calls:
         model(_blank(model, size))
     convolutions = [call for call in calls if isinstance(call.module, nn.Conv2d)]
     spatial = [call.name for call in convolutions if math.prod(call.output.shape[2:]) > 1]
