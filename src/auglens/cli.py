@@ -11,6 +11,7 @@ from collections.abc import Sequence
 STAGES = {
     "prepare": "images → split, statistics, arrays in data/splits",
     "plan": "parameters → one spec per cell in data/cells",
+    "augs": "a picture of every aug on sample images",
     "train": "train one cell",
     "explain": "explain every test image under one cell's model",
     "measure": "measure how one cell's maps moved against the reference's",
@@ -20,7 +21,6 @@ STAGES = {
 }
 PER_CELL = ("train", "explain", "measure")
 TOOLS = {
-    "augs": "a picture of every aug on sample images",
     "compose": "write params.yaml from conf/ (arguments as for Hydra: data=cifar10 seeds=[1,2])",
     "study": "run a study inside `mlflow run`: compose, reproduce, summarise",
     "ui": "the MLflow UI on loopback",

@@ -17,6 +17,8 @@ import yaml
 
 from auglens.data.augmentations import schema
 
+REFERENCE = "reference"  # the cell, and the aug, of the one un-augmented model
+RESEED = "reseed"  # the control without a second half: other initial weights and order instead
 STREAMS = ("augmentation", "dropout", "init", "order")
 
 

@@ -10,11 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from auglens.artifacts import hash_values
-from auglens.config import STREAMS, Config
+from auglens.config import REFERENCE, RESEED, STREAMS, Config
 from auglens.data.augmentations import schema
-
-REFERENCE = "reference"
-RESEED = "reseed"  # the control without a second half: other initial weights and order instead
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from auglens.config import REFERENCE
 from auglens.data.augmentations import schema
-from auglens.plan import REFERENCE
 
 
 @dataclass(frozen=True)

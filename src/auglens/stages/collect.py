@@ -17,7 +17,7 @@ import pandas as pd
 
 from auglens import artifacts, config, tracking
 from auglens.cards import card, flat_params, run_metrics
-from auglens.plan import REFERENCE
+from auglens.config import REFERENCE
 from auglens.stages import layout
 from auglens.study import StudyCell, choose
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from auglens import artifacts, figures, metrics, stats
-from auglens.plan import REFERENCE
+from auglens.config import REFERENCE
 from auglens.saliency import finish
 from auglens.stages import layout
 

@@ -13,6 +13,7 @@ CURVES = Path("reports/curves.csv")
 STUDY_MAPS = Path("reports/study_maps")
 COMPARISON = Path("reports/comparison")
 METRICS = Path("reports/metrics.json")
+AUGS = Path("reports/augs.png")
 REPORT = Path("reports/index.html")
 
 

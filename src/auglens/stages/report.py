@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from auglens import artifacts
-from auglens.plan import REFERENCE
+from auglens.config import REFERENCE
 from auglens.report import Picture, Table, render, table
 from auglens.stages import layout
 
@@ -62,7 +62,8 @@ def pictures(folder: Path) -> list[Picture]:
     alt = artifacts.load_json(folder / "alt.json")
     names = [name for name in CAPTIONS if name in alt]
     names += [name for name in alt if name.startswith("extremes/")]
-    return [Picture(folder / name, alt[name], CAPTIONS.get(name, alt[name])) for name in names]
+    sheet = Picture(layout.AUGS, "Sample images, untouched and under each aug.", "What the augs make of an image.")
+    return [sheet, *(Picture(folder / name, alt[name], CAPTIONS.get(name, alt[name])) for name in names)]
 
 
 def run() -> None:
