@@ -1,0 +1,208 @@
+"""What reruns when, what comes back, and what is the same: real DVC, a real MLflow store."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.pipeline.conftest import Project, environment, fresh, of_cells, ran
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("pipeline")]
+
+First = tuple[Project, list[str]]
+TINY = ("data.train=60", "data.test=20", "train.epochs=2", "train.threads=1")
+CELLS = ["reference", "equalize-1", "equalize-2", "noise-1", "noise-2"]
+RESULTS = (
+    "models/*.safetensors",
+    "cams/*/*.npz",
+    "reports/**/*.parquet",
+    "reports/runs.json",
+    "reports/metrics.json",
+)
+
+
+def store(project: Project, code: str) -> str:
+    """What `code` prints, run with `client` and `runs` (finished, of this store) in a process of its own."""
+    script = (
+        "import mlflow\nfrom mlflow import MlflowClient\n"
+        f"client = MlflowClient('sqlite:///{project.folder}/mlflow.db')\n"
+        "ids = [e.experiment_id for e in client.search_experiments()]\n"
+        "runs = [r for r in client.search_runs(ids, \"status = 'FINISHED'\") if 'auglens.cell' in r.data.tags]\n"
+    )
+    return project.run("python", "-c", script + code).stdout
+
+
+def published(project: Project) -> dict[str, dict[str, float]]:
+    return json.loads(
+        store(
+            project, "import json; print(json.dumps({r.data.tags['auglens.cell']: r.data.metrics for r in runs}))"
+        )
+    )
+
+
+def test_the_first_run_makes_every_cell_and_publishes_it_once(first: First) -> None:
+    project, stages = first
+    expected = {f"{kind}_reference" for kind in ("train", "explain", "measure")}
+    expected |= {f"{kind}@{cell}" for kind in ("train", "explain", "measure") for cell in CELLS[1:]}
+    assert set(of_cells(stages)) == expected
+    assert stages[-3:] == ["collect", "compare", "report"]
+    runs = published(project)
+    assert sorted(runs) == sorted(CELLS)
+    assert {"accuracy", "f1", "mad_mean", "overlap_20_median", "validation_accuracy"} <= set(runs["noise-1"])
+    study = json.loads((project.folder / "reports/runs.json").read_text())
+    assert [row["cell"] for row in study["cells"]] == CELLS
+    by_cell = {row["cell"]: row["checkpoint_sha256"] for row in study["cells"]}
+    assert by_cell["equalize-1"] == by_cell["equalize-2"]
+    assert by_cell["noise-1"] != by_cell["noise-2"]
+    summary = (project.folder / "reports/comparison/performance_summary.csv").read_text()
+    assert [line for line in summary.splitlines() if line.startswith("equalize,accuracy")][0].endswith(",1")
+
+
+def test_a_second_run_does_nothing_and_the_lock_stays(first: First, tmp_path: Path) -> None:
+    project = first[0].copied(tmp_path / "project")
+    lock = (project.folder / "dvc.lock").read_bytes()
+    assert project.repro() == ["collect"]
+    assert (project.folder / "dvc.lock").read_bytes() == lock
+    assert sorted(published(project)) == sorted(CELLS)  # the store, which the copy had not, is back
+    before = project.bytes(*RESULTS)
+    assert published(first[0]) == published(project)
+    assert before == first[0].bytes(*RESULTS)
+
+
+def test_what_a_change_of_parameters_reruns(first: First, tmp_path: Path) -> None:
+    project = first[0].copied(tmp_path / "project")
+    project.set("measure.overlap=[30,20]")
+    assert {stage.split("@")[0] for stage in of_cells(project.repro())} == {"measure", "measure_reference"}
+    project.set("seeds=[1,2,3]", "aug.names=[noise]")
+    assert of_cells(project.repro()) == [f"{kind}@noise-3" for kind in ("train", "explain", "measure")]
+    study = json.loads((project.folder / "reports/runs.json").read_text())
+    # the store's own runs of equalize belong to the same study and are compared, too
+    assert [row["cell"] for row in study["cells"]] == [*CELLS, "noise-3"]
+
+
+def test_an_experiment_of_a_known_aug_trains_nothing(first: First, tmp_path: Path) -> None:
+    project = first[0].copied(tmp_path / "project")
+    small = [option for value in TINY for option in ("-S", value)]
+    result = project.run("dvc", "exp", "run", "-S", "aug=equalize", *small)
+    assert of_cells(ran(result)) == []
+    composed = yaml.safe_load((project.folder / "params.yaml").read_text())
+    assert composed["aug"]["names"] == ["equalize"]
+
+
+def test_the_reference_alone(first: First, tmp_path: Path) -> None:
+    project = first[0].copied(tmp_path / "project")
+    project.set("aug.names=[]", "collect.scope=requested")
+    assert of_cells(project.repro()) == []
+    study = json.loads((project.folder / "reports/runs.json").read_text())
+    assert [row["cell"] for row in study["cells"]] == ["reference"]
+
+
+def test_the_same_study_elsewhere_has_the_same_lock(first: First, tmp_path: Path) -> None:
+    other = fresh(tmp_path / "elsewhere")
+    other.repro()
+    assert (other.folder / "dvc.lock").read_text() == (first[0].folder / "dvc.lock").read_text()
+    assert other.bytes(*RESULTS) == first[0].bytes(*RESULTS)
+
+
+def test_push_clone_pull_runs_no_cell(first: First, tmp_path: Path) -> None:
+    project = first[0].copied(tmp_path / "work" / "project")
+    project.run("dvc", "push")
+    clone = Project(tmp_path / "other" / "clone")
+    clone.folder.parent.mkdir()
+    subprocess.run(
+        ["git", "clone", "--quiet", str(project.folder), str(clone.folder)], check=True, env=environment()
+    )
+    clone.run("dvc", "remote", "modify", "--local", "folder", "url", str(tmp_path / "work" / "auglens-remote"))
+    clone.run("dvc", "pull", check=False)  # the official CIFAR-10 is in no remote of ours
+    assert of_cells(clone.repro()) == []
+    assert sorted(published(clone)) == sorted(CELLS)
+    assert clone.bytes(*RESULTS) == first[0].bytes(*RESULTS)
+    assert clone.bytes("reports/comparison/**/*") == first[0].bytes("reports/comparison/**/*")
+
+
+def test_a_cell_that_fails_does_not_lose_the_others(first: First, tmp_path: Path) -> None:
+    project = fresh(tmp_path / "project")
+    project.set("train.epochs=1")
+    stage = project.folder / "src/auglens/stages/train.py"
+    broken = '    if cell == "noise-1":\n        raise ValueError("broken on purpose")\n'
+    stage.write_text(
+        stage.read_text().replace("    compat.tune_allocator()\n", "    compat.tune_allocator()\n" + broken)
+    )
+    variables = {"PYTHONPATH": str(project.folder / "src")}
+    result = project.run("dvc", "repro", "-k", check=False, **variables)
+    assert result.returncode != 0
+    assert "auglens train: broken on purpose" in result.stderr
+    assert "Traceback" not in result.stderr
+    collected = project.run("auglens", "collect", **variables)
+    assert "absent: noise-1" in collected.stdout
+    project.run("auglens", "compare", **variables)
+    metrics = json.loads((project.folder / "reports/metrics.json").read_text())
+    assert metrics["absent"] == 1
+    assert set(metrics["accuracy"]) == {"reference", "equalize", "noise"}
+
+
+def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(first: First, tmp_path: Path) -> None:
+    project = first[0].copied(tmp_path / "project")
+    project.set("train.epochs=6", "aug.names=[noise]", "seeds=[1]", "data.train=400")
+    project.repro("prepare", "plan")
+    command = ["auglens", "train", "noise-1"]
+    process = subprocess.Popen(
+        command, cwd=project.folder, env=environment(), stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "epoch 1/6" in line:
+            break
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (project.folder / "models/.noise-1.safetensors").exists()
+    again = project.run(*command)
+    assert "epoch 1/6" not in again.stdout
+    assert "epoch 6/6" in again.stdout
+    interrupted = (project.folder / "models/noise-1.safetensors").read_bytes()
+    shutil.rmtree(project.folder / ".auglens")
+    project.run(*command)
+    assert (project.folder / "models/noise-1.safetensors").read_bytes() == interrupted
+
+
+def test_mlflow_run_carries_the_summary_and_names_its_cells(first: First, tmp_path: Path) -> None:
+    project = first[0].copied(tmp_path / "project")
+    overrides = " ".join(["aug=equalize", *TINY])
+    uri = f"sqlite:///{project.folder}/mlflow.db"
+    project.run(
+        "mlflow", "run", ".", "-e", "study", "--env-manager=local", "-P", f"overrides={overrides}",
+        MLFLOW_TRACKING_URI=uri,
+    )  # fmt: skip
+    told = store(
+        project,
+        "parents = [r for r in client.search_runs(ids) if 'auglens.cells' in r.data.tags]\n"
+        "run = parents[0]\n"
+        "print(len(parents), run.info.status, run.data.tags['auglens.cells'], run.data.metrics['accuracy_equalize'])\n"
+        "import json; print(json.dumps([f.path for f in client.list_artifacts(run.info.run_id)]))\n"
+        "print(all(r.info.run_id in run.data.tags['mlflow.note.content'] for r in runs))\n",
+    )
+    first_line, artifacts, linked = told.splitlines()
+    assert first_line.startswith("1 FINISHED reference,equalize-1,equalize-2 0.")
+    assert {"report.html", "metrics.json", "runs.json", "cells.json"} <= set(json.loads(artifacts))
+    assert linked == "True"
+
+
+def test_queued_experiments_land_in_the_same_store(first: First, tmp_path: Path) -> None:
+    project = first[0].copied(tmp_path / "project")
+    small = [option for value in TINY for option in ("-S", value)]
+    for aug in ("gaussian_blur", "identity"):
+        project.run("dvc", "exp", "run", "--queue", "-S", f"aug={aug}", "-S", "seeds=[1]", *small)
+    project.run("dvc", "queue", "start")
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and not {"gaussian_blur-1", "identity-1"} <= set(published(project)):
+        time.sleep(3)
+    status = project.run("dvc", "queue", "status").stdout
+    assert {"gaussian_blur-1", "identity-1"} <= set(published(project)), status
