@@ -92,12 +92,12 @@ def _features(model: nn.Module, size: tuple[int, int]) -> tuple[str, tuple[int, 
     with _tracing(model) as calls:
         output = forward_features(_blank(model, size))
     found = _map_size(output, size, where)
-    makers = [call for call in calls if _made(call, output) and not isinstance(call.module, nn.Identity)]
+    makers = [call.name for call in calls if _made(call, output)]
     if not makers:
         raise ValueError(f"maps.layer: {where}: no module's output is the map that the head pools; name a module")
-    # A stage, its last block and the block's activation all end with the same tensor: the outermost names it.
-    depth = min(call.name.count(".") for call in makers)
-    return next(call.name for call in reversed(makers) if call.name.count(".") == depth), found
+    # A stage, its last block and the block's activation all end with the same tensor: the outermost names it,
+    # and of those the first, for identities and dropout only hand it on.
+    return min(makers, key=lambda name: name.count(".")), found
 
 
 def _made(call: Call, output: Tensor) -> bool:

@@ -16,95 +16,20 @@ from typing import Any
 import pandas as pd
 
 from auglens import artifacts, config, tracking
-from auglens.cards import card, flat_params, run_metrics
 from auglens.config import REFERENCE
 from auglens.stages import layout
+from auglens.stages.exchange import (
+    PER_IMAGE,
+    TRAINING,
+    current,
+    fetch,
+    files,
+    found_cell,
+    own_cell,
+    record,
+    with_figures,
+)
 from auglens.study import StudyCell, choose
-
-PER_IMAGE, TRAINING, CARD = "per_image.parquet", "training.json", "card.json"
-
-
-def files(cell: str, variant: str) -> dict[str, Path]:
-    """Artefact path in the run → the file here, of everything that a comparison needs of a cell."""
-    return {
-        PER_IMAGE: layout.map_table(cell),
-        f"maps/{variant}.npz": layout.maps(cell, variant),
-        TRAINING: layout.training_report(cell),
-    }
-
-
-def current(entry: Mapping[str, Any], index: Mapping[str, Any], settings: config.MeasureConfig) -> bool:
-    """Whether a cell's files are here and were made from this plan: after a failed stage older ones remain."""
-    paths = files(entry["cell"], index["variant"])
-    if not all(path.exists() for path in paths.values()):
-        return False
-    table = artifacts.load_table(paths[PER_IMAGE])
-    expected = {
-        "map_key": entry["map_key"],
-        "reference_map_key": index["cells"][0]["map_key"],
-        "kld_eps": settings.kld_eps,
-    }
-    measured = entry["aug"] == REFERENCE or set(settings.metrics) <= set(table.columns)
-    return table.attrs == expected and measured
-
-
-def content(paths: Mapping[str, Path]) -> str:
-    """One hash over all artefacts of a cell."""
-    return artifacts.hash_values({name: artifacts.sha256(path) for name, path in sorted(paths.items())})
-
-
-def record(entry: Mapping[str, Any], index: Mapping[str, Any], manifest: Mapping[str, Any], folder: Path,
-           settings: config.Config) -> tracking.CellRecord:  # fmt: skip
-    """What MLflow is to know of one cell of the plan. The card is written to `folder`."""
-    cell = entry["cell"]
-    spec = artifacts.load_json(layout.train_spec(cell)) | {"maps": artifacts.load_json(layout.maps_spec(cell))}
-    report = artifacts.load_json(layout.training_report(cell), ("epochs", "checkpoint_sha256"))
-    table = artifacts.load_table(layout.map_table(cell), ("image", "label", "predicted", "correct"))
-    paths = files(cell, index["variant"])
-    metrics = run_metrics(table, report, settings.measure.metrics, len(manifest["classes"]))
-    card_path = folder / cell / CARD
-    artifacts.save_json(card_path, card(spec, report, manifest, metrics))
-    epochs = report["epochs"]
-    published: dict[str, Any] = {
-        "params": flat_params(spec, manifest),
-        "metrics": metrics,
-        "curves": {name: [row[name] for row in epochs] for name in epochs[0] if name != "epoch"},
-        "tags": {
-            "variant": index["variant"],
-            "aug_key": entry["aug_key"],
-            "data": manifest["name"],
-            "model": spec["model"]["name"],
-            "files": content(paths),
-        },
-        "artifacts": {**paths, CARD: card_path},
-    }
-    return tracking.CellRecord(
-        cell=cell,
-        aug=entry["aug"],
-        seed=entry["seed"],
-        keys={
-            "study_key": index["study_key"],
-            **{name: entry[name] for name in ("cell_key", "train_key", "map_key")},
-        },
-        content=tracking.content_digest(**published),
-        reference_train_key=index["reference_train_key"],
-        **published,
-    )
-
-
-def fetch(tracker: tracking.Tracker, run: tracking.FoundRun, variant: str) -> dict[str, Path]:
-    """The artefacts of a run that was published elsewhere, checked against the hash that it carries."""
-    folder = layout.FETCHED / run.tags["files"]
-    paths = {name: folder / name for name in files(run.cell, variant)}
-    for name, path in paths.items():
-        if not path.exists():
-            tracker.fetch(run, name, path)
-    if content(paths) != run.tags["files"]:
-        raise ValueError(
-            f"MLflow run {run.run_id} ({run.cell}): its artefacts are not those that its tag auglens.files"
-            " names; delete the run, and its owner's next `auglens collect` publishes it again"
-        )
-    return paths
 
 
 def run() -> None:
@@ -119,11 +44,17 @@ def run() -> None:
 
     root = Path(os.environ.get("DVC_ROOT", ".")).resolve()
     found: dict[str, tracking.FoundRun] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        records = [record(entry, index, manifest, Path(folder), settings) for entry in complete]
-        own = [_study_cell(r) for r in records]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        records = [record(entry, index, manifest, folder, settings) for entry in complete]
+        own = [own_cell(record) for record in records]
         try:
             tracker = tracking.Tracker.connect(settings.tracking.uri, settings.tracking.experiment, root)
+            known = {run.keys["cell_key"]: run.content for run in tracker.query(index["study_key"])}
+            records = [
+                r if known.get(r.keys["cell_key"]) == r.content else with_figures(r, manifest["classes"], folder)
+                for r in records
+            ]
             outcomes = Counter(published.outcome for published in tracker.publish_all(records))
             counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
             print(f"collect: {len(records)} cells in MLflow ({counts})")
@@ -131,17 +62,11 @@ def run() -> None:
                 found = {run.run_id: run for run in tracker.query(index["study_key"])}
         except tracking.StoreUnavailable as error:
             print(
-                f"collect: {error}; comparing the cells that are here, the next `auglens collect` publishes them"
+                f"collect: {error}; comparing the cells that are here: the next `auglens collect` publishes them"
             )
     tracking.refuse_foreign(list(found.values()), index["reference_train_key"])
     planned = {entry["aug"]: entry["aug_key"] for entry in index["cells"]}
-    others = [
-        StudyCell(
-            r.cell, r.aug, r.seed, r.tags["aug_key"], r.keys["cell_key"], r.tags["files"], r.run_id, r.started
-        )
-        for r in found.values()
-    ]
-    cells, left_out = choose(own, others, planned)
+    cells, left_out = choose(own, [found_cell(run) for run in found.values()], planned)
     sources = {
         cell.cell: fetch(tracker, found[cell.run_id], variant) if cell.run_id else files(cell.cell, variant)
         for cell in cells
@@ -151,13 +76,6 @@ def run() -> None:
         print(f"collect: left out, since their aug has other parameters: {', '.join(left_out)}")
     if absent:
         print(f"collect: absent: {', '.join(absent)} (run `dvc repro -k`, then `auglens collect`)")
-
-
-def _study_cell(record: tracking.CellRecord) -> StudyCell:
-    keys = record.keys
-    return StudyCell(
-        record.cell, record.aug, record.seed, record.tags["aug_key"], keys["cell_key"], record.tags["files"]
-    )
 
 
 def save(cells: list[StudyCell], sources: Mapping[str, Mapping[str, Path]], index: Mapping[str, Any],

@@ -21,6 +21,7 @@ def run() -> None:
         source.given,
         validation_fraction=settings.validation_fraction,
         seed=settings.split_seed,
+        classes=source.classes,
     )
     mean, std = channel_statistics(source.images, parts.train)
     digest = hashlib.sha256()

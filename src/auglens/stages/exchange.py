@@ -1,0 +1,149 @@
+"""A cell's files here ↔ its run in MLflow: what is published of it, and what is fetched of another's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from auglens import artifacts, config, tracking
+from auglens.cards import card, flat_params, run_metrics
+from auglens.config import REFERENCE
+from auglens.data.augmentations import schema
+from auglens.metrics import confusion_matrix
+from auglens.stages import layout
+from auglens.study import StudyCell
+
+PER_IMAGE, TRAINING, CARD = "per_image.parquet", "training.json", "card.json"
+
+
+def files(cell: str, variant: str) -> dict[str, Path]:
+    """Artefact path in the run → the file here, of everything that a comparison needs of a cell."""
+    return {
+        PER_IMAGE: layout.map_table(cell),
+        f"maps/{variant}.npz": layout.maps(cell, variant),
+        TRAINING: layout.training_report(cell),
+    }
+
+
+def current(entry: Mapping[str, Any], index: Mapping[str, Any], settings: config.MeasureConfig) -> bool:
+    """Whether a cell's files are here and were made from this plan: after a failed stage older ones remain."""
+    paths = files(entry["cell"], index["variant"])
+    if not all(path.exists() for path in paths.values()):
+        return False
+    table = artifacts.load_table(paths[PER_IMAGE])
+    expected = {
+        "map_key": entry["map_key"],
+        "reference_map_key": index["cells"][0]["map_key"],
+        "kld_eps": settings.kld_eps,
+    }
+    measured = entry["aug"] == REFERENCE or set(settings.metrics) <= set(table.columns)
+    return table.attrs == expected and measured
+
+
+def content(paths: Mapping[str, Path]) -> str:
+    """One hash over all artefacts of a cell."""
+    return artifacts.hash_values({name: artifacts.sha256(path) for name, path in sorted(paths.items())})
+
+
+def record(
+    entry: Mapping[str, Any],
+    index: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    folder: Path,
+    settings: config.Config,
+) -> tracking.CellRecord:
+    """What MLflow is to know of one cell of the plan. The card is written to `folder`."""
+    cell = entry["cell"]
+    spec = artifacts.load_json(layout.train_spec(cell)) | {"maps": artifacts.load_json(layout.maps_spec(cell))}
+    report = artifacts.load_json(layout.training_report(cell), ("epochs", "checkpoint_sha256"))
+    table = artifacts.load_table(layout.map_table(cell), ("image", "label", "predicted", "correct"))
+    paths = files(cell, index["variant"])
+    metrics = run_metrics(table, report, settings.measure.metrics, len(manifest["classes"]))
+    card_path = folder / cell / CARD
+    artifacts.save_json(card_path, card(spec, report, manifest, metrics))
+    epochs = report["epochs"]
+    published: dict[str, Any] = {
+        "params": flat_params(spec, manifest),
+        "metrics": metrics,
+        "curves": {name: [row[name] for row in epochs] for name in epochs[0] if name != "epoch"},
+        "tags": {
+            "variant": index["variant"],
+            "aug_key": entry["aug_key"],
+            "data": manifest["name"],
+            "model": spec["model"]["name"],
+            "files": content(paths),
+        },
+        "artifacts": {**paths, CARD: card_path},
+    }
+    return tracking.CellRecord(
+        cell=cell,
+        aug=entry["aug"],
+        seed=entry["seed"],
+        keys={
+            "study_key": index["study_key"],
+            **{name: entry[name] for name in ("cell_key", "train_key", "map_key")},
+        },
+        content=tracking.content_digest(**published),
+        reference_train_key=index["reference_train_key"],
+        **published,
+    )
+
+
+def with_figures(record: tracking.CellRecord, classes: list[str], folder: Path) -> tracking.CellRecord:
+    """The record with pictures among its artefacts, drawn into `folder`; its content stays what the data are."""
+    from auglens import figures  # matplotlib: only where something new is published
+
+    table = artifacts.load_table(record.artifacts[PER_IMAGE])
+    report = artifacts.load_json(record.artifacts[TRAINING])
+    history = pd.DataFrame(report["epochs"]).assign(aug=record.aug, seed=record.seed)
+    matrix = confusion_matrix(table["label"].to_numpy(), table["predicted"].to_numpy(), len(classes))
+    pictures = {
+        "figures/curves.png": figures.training_curves(history),
+        "figures/confusion.png": figures.confusion_figure(matrix, classes, record.cell),
+    }
+    for name, figure in pictures.items():
+        artifacts.save_figure(folder / record.cell / name, figure)
+    drawn = {name: folder / record.cell / name for name in pictures}
+    return replace(record, artifacts={**record.artifacts, **drawn})
+
+
+def own_cell(record: tracking.CellRecord) -> StudyCell:
+    key, tags = record.keys["cell_key"], record.tags
+    return StudyCell(record.cell, record.aug, record.seed, tags["aug_key"], key, tags["files"])
+
+
+def found_cell(run: tracking.FoundRun) -> StudyCell:
+    """A run as a cell; ValueError where its tags are not what `record` writes: they become paths here."""
+    aug_key, digest = run.tags.get("aug_key", ""), run.tags.get("files", "")
+    hashes = all(re.fullmatch(r"[0-9a-f]{64}", value) for value in (aug_key, digest))
+    try:
+        named = run.aug == REFERENCE or bool(schema.parse(run.aug))
+    except ValueError:
+        named = False
+    name = REFERENCE if run.aug == REFERENCE else f"{run.aug}-{run.seed}"
+    if not hashes or not named or run.cell != name:
+        raise ValueError(
+            f"MLflow run {run.run_id}: expected the tags of a cell, got cell {run.cell!r}, aug {run.aug!r}, files"
+            f" {digest[:12]!r}; delete that run in MLflow, or set collect.scope: requested"
+        )
+    return StudyCell(run.cell, run.aug, run.seed, aug_key, run.keys["cell_key"], digest, run.run_id, run.started)
+
+
+def fetch(tracker: tracking.Tracker, run: tracking.FoundRun, variant: str) -> dict[str, Path]:
+    """The artefacts of a run that was published elsewhere, checked against the hash that it carries."""
+    folder = layout.FETCHED / run.tags["files"]
+    paths = {name: folder / name for name in files(run.cell, variant)}
+    for name, path in paths.items():
+        if not path.exists():
+            tracker.fetch(run, name, path)
+    if content(paths) != run.tags["files"]:
+        raise ValueError(
+            f"MLflow run {run.run_id} ({run.cell}): its artefacts are not those that its tag auglens.files"
+            " names; delete the run, and its owner's next `auglens collect` publishes it again"
+        )
+    return paths
