@@ -14,7 +14,7 @@ from auglens.stages import layout
 
 
 def run(overrides: Sequence[str]) -> None:
-    compose.run(overrides)
+    compose.run([word for text in overrides for word in text.split()])  # `mlflow run` quotes them into one
     # MLflow hands its run to every child process by these variables, and each would write into that one run.
     environment = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
