@@ -22,6 +22,7 @@ STAGES = {
 PER_CELL = ("train", "explain", "measure")
 TOOLS = {
     "compose": "write params.yaml from conf/ (arguments as for Hydra: data=cifar10 seeds=[1,2])",
+    "publish": "this study's tables and figures into reports/published/NAME, to be committed",
     "study": "run a study inside `mlflow run`: compose, reproduce, summarise",
     "ui": "the MLflow UI on loopback",
 }
@@ -36,6 +37,8 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("cell", help="reference, or an aug and its seed: equalize-1")
         if name in ("compose", "study"):
             command.add_argument("overrides", nargs="*", help="group=option or key=value")
+        if name == "publish":
+            command.add_argument("name", help="a folder in reports/published")
         if name == "ui":
             command.add_argument("--port", type=int, default=5000)
     return top

@@ -6,7 +6,6 @@ while the server was away is published here all the same, and a run deleted from
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -42,14 +41,13 @@ def run() -> None:
     if REFERENCE in absent:
         raise ValueError("collect: the reference has no maps, and nothing can be compared; run `dvc repro` first")
 
-    root = Path(os.environ.get("DVC_ROOT", ".")).resolve()
     found: dict[str, tracking.FoundRun] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         records = [record(entry, index, manifest, folder, settings) for entry in complete]
         own = [own_cell(record) for record in records]
         try:
-            tracker = tracking.Tracker.connect(settings.tracking.uri, settings.tracking.experiment, root)
+            tracker = tracking.Tracker.connect(settings.tracking.uri, settings.tracking.experiment, layout.root())
             known = {run.keys["cell_key"]: run.content for run in tracker.query(index["study_key"])}
             records = [
                 r if known.get(r.keys["cell_key"]) == r.content else with_figures(r, manifest["classes"], folder)

@@ -136,7 +136,7 @@ def found_cell(run: tracking.FoundRun) -> StudyCell:
 
 def fetch(tracker: tracking.Tracker, run: tracking.FoundRun, variant: str) -> dict[str, Path]:
     """The artefacts of a run that was published elsewhere, checked against the hash that it carries."""
-    folder = layout.FETCHED / run.tags["files"]
+    folder = layout.fetched(run.tags["files"])
     paths = {name: folder / name for name in files(run.cell, variant)}
     for name, path in paths.items():
         if not path.exists():

@@ -1,12 +1,11 @@
 """Where everything stands, relative to the project's top folder."""
 
+import os
 from pathlib import Path
 
 SPLITS = Path("data/splits")
 CELLS = Path("data/cells")
 INDEX = CELLS / "index.json"
-WORK = Path(".auglens/work")  # states of unfinished trainings, by fingerprint; outside every stage's outputs
-FETCHED = Path(".auglens/fetched")  # artefacts of cells that were trained elsewhere, by content
 RUNS = Path("reports/runs.json")
 PER_IMAGE = Path("reports/per_image.parquet")
 CURVES = Path("reports/curves.csv")
@@ -15,6 +14,21 @@ COMPARISON = Path("reports/comparison")
 METRICS = Path("reports/metrics.json")
 AUGS = Path("reports/augs.png")
 REPORT = Path("reports/index.html")
+
+
+def root() -> Path:
+    """The project's top folder, absolute: the real one, too, where DVC runs an experiment in a copy of it."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+
+
+def work(fingerprint: str) -> Path:
+    """Where the state of an unfinished training lies, outside every stage's outputs."""
+    return root() / ".auglens/work" / fingerprint
+
+
+def fetched(content: str) -> Path:
+    """Where the artefacts of a cell lie that was trained elsewhere."""
+    return root() / ".auglens/fetched" / content
 
 
 def train_spec(cell: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import shutil
 import time
 from dataclasses import asdict
@@ -81,16 +80,17 @@ def live(cell: str) -> contextlib.AbstractContextManager[tracking.LiveFeed]:
         cell=cell, aug=entry["aug"], seed=entry["seed"], keys=keys,
         reference_train_key=index["reference_train_key"],
     )  # fmt: skip
-    root = Path(os.environ.get("DVC_ROOT", ".")).resolve()
     if not index["live"]:
         return tracking.NullTracker().live(identity)
-    return tracking.Tracker.connect_or_null(index["live"]["uri"], index["live"]["experiment"], root).live(identity)
+    return tracking.Tracker.connect_or_null(index["live"]["uri"], index["live"]["experiment"], layout.root()).live(
+        identity
+    )
 
 
 def run(cell: str) -> None:
     compat.tune_allocator()
     spec = artifacts.load_json(layout.train_spec(cell), ("train_key", "model", "train", "parts", "streams"))
-    work = layout.WORK / fingerprint(spec)
+    work = layout.work(fingerprint(spec))
     finished, finished_report = work / "finished.safetensors", work / "finished.json"
     if finished_report.exists():
         print(f"train {cell}: the same training as another cell's (its seed decides nothing): taken over")

@@ -1,0 +1,27 @@
+"""publish: this study's metric report, tables and figures → reports/published/NAME, to be committed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from auglens import artifacts
+from auglens.stages import layout
+
+PUBLISHED = Path("reports/published")
+FILES = (layout.METRICS, layout.RUNS, layout.CURVES, layout.AUGS, Path("params.yaml"))
+
+
+def run(name: str) -> None:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise ValueError(f"publish: expected a name of small letters, digits and -, got {name!r}; rename it")
+    missing = [str(path) for path in (*FILES, layout.COMPARISON) if not path.exists()]
+    if missing:
+        raise ValueError(f"publish: {', '.join(missing)}: no such file; run `dvc repro` first")
+    with artifacts.atomic_folder(PUBLISHED / name) as folder:
+        shutil.copytree(layout.COMPARISON, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        shutil.rmtree(folder / "confusion")  # a row per image and model: their figures say the same
+        for path in FILES:
+            shutil.copyfile(path, folder / path.name)
+    print(f"publish: {PUBLISHED / name}")
