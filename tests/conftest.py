@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ["OMP_NUM_THREADS"] = "1"  # tests run side by side: several threads each would wait for one another
+
 ROOT = Path(__file__).parents[1]
 
 

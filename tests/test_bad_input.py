@@ -207,6 +207,11 @@ def test_a_folder_that_is_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert refused(capsys, "prepare") == "params.yaml: no such file; run auglens in the project's top folder"
 
 
+@pytest.mark.parametrize("name", ["../outside", "/etc", "A b", ""])
+def test_a_name_that_is_no_folder_of_ours(project: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert "expected a name of small letters, digits and -" in refused(capsys, "publish", name)
+
+
 def test_no_traceback_reaches_the_user(tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "auglens.cli", "prepare"], cwd=tmp_path, capture_output=True, text=True

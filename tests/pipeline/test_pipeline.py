@@ -176,6 +176,19 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(first: First, tmp_pat
     assert (project.folder / "models/noise-1.safetensors").read_bytes() == interrupted
 
 
+def test_a_training_that_is_fed_live_ends_in_the_one_run_of_its_cell(first: First, tmp_path: Path) -> None:
+    project = first[0].copied(tmp_path / "project")
+    project.set("tracking.live=true", "aug.names=[noise]", "seeds=[3]")
+    assert of_cells(project.repro()) == [f"{kind}@noise-3" for kind in ("train", "explain", "measure")]
+    told = store(
+        project,
+        "found = [r for r in client.search_runs(ids) if r.data.tags['auglens.cell'] == 'noise-3']\n"
+        "steps = [m.step for m in client.get_metric_history(found[0].info.run_id, 'validation_accuracy')]\n"
+        "print(len(found), found[0].info.status, steps, 'mad_mean' in found[0].data.metrics)\n",
+    )
+    assert told.strip() == "1 FINISHED [1, 2] True"
+
+
 def test_mlflow_run_carries_the_summary_and_names_its_cells(first: First, tmp_path: Path) -> None:
     project = first[0].copied(tmp_path / "project")
     overrides = " ".join(["aug=equalize", *TINY])
