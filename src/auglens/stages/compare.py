@@ -95,7 +95,8 @@ def make_grids(
                 finished,
                 values,
                 metric=metric,
-                title=f"Test image {at}: {told} of {figures.metric_label(metric)} over the augs",
+                title=f"Test image {at}: {told} of {figures.metric_label(metric)} over the augs"
+                " (numbers: mean over seeds; maps: the first seed)",
             )
     return grids
 
