@@ -17,7 +17,7 @@ Make = Callable[..., CellRecord]
 
 
 def found(**changes: Any) -> FoundRun:
-    run = FoundRun("r1", "noise-1", "noise", 1, {}, "content", "4" * 64, {}, {})
+    run = FoundRun("r1", "noise-1", "noise", 1, {}, "content", "4" * 64, {}, {}, 0)
     return replace(run, **changes)
 
 

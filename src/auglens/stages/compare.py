@@ -13,6 +13,7 @@ from auglens.config import REFERENCE
 from auglens.saliency import finish
 from auglens.stages import layout
 
+AGAINST_REFERENCE = ("reference_correct", "reference_constant", "reference_raw_range")
 SCORES = ("accuracy", "precision", "recall", "f1")
 
 
@@ -48,18 +49,20 @@ def make_figures(
     classes: Sequence[str],
 ) -> dict[str, Figure]:  # fmt: skip
     """Every figure but the grids, by its file's name."""
-    averaged = stats.average_seeds(table, names)
-    maps = {metric: tables[f"correlation/{metric}"].set_index("aug") for metric in names}
     found = {
         "performance.svg": figures.performance_bars(tables["performance"]),
-        "metrics.svg": figures.metric_boxes(averaged, names),
-        "correlations.svg": figures.correlation_heatmaps(maps),
-        "pairs.svg": figures.pair_counts_chart(tables["pairs_strong"], tables["pairs_weak"]),
         "curves.svg": figures.training_curves(curves),
     }
-    values = stats.segment_values(table, names)
-    for metric in names:
-        found[f"segments/{metric}.svg"] = figures.segment_boxes(values, metric)
+    averaged = stats.average_seeds(table, names)
+    if len(averaged):
+        maps = {metric: tables[f"correlation/{metric}"].set_index("aug") for metric in names}
+        values = stats.segment_values(table, names)
+        found |= {
+            "metrics.svg": figures.metric_boxes(averaged, names),
+            "correlations.svg": figures.correlation_heatmaps(maps),
+            "pairs.svg": figures.pair_counts_chart(tables["pairs_strong"], tables["pairs_weak"]),
+        }
+        found |= {f"segments/{metric}.svg": figures.segment_boxes(values, metric) for metric in names}
     for aug, group in table.groupby("aug", sort=False):
         matrix = metrics.confusion_matrix(group["label"].to_numpy(), group["predicted"].to_numpy(), len(classes))
         title = f"{figures.aug_label(str(aug))}, {group['seed'].nunique()} model(s)"
@@ -144,10 +147,10 @@ def run() -> None:
     classes = prepared.manifest["classes"]
     curves = pd.read_csv(layout.CURVES)
     checkpoints = {(row["aug"], row["seed"]): row["checkpoint_sha256"] for row in study["cells"]}
-    table = stats.flag_maps(stats.distinct_replicates(table, checkpoints))
-    for name in names:
-        if name not in table:  # a study of the reference alone
+    for name in (*names, *AGAINST_REFERENCE):
+        if name not in table:  # a study of the reference alone compares nothing
             table[name] = float("nan")
+    table = stats.flag_maps(stats.distinct_replicates(table, checkpoints))
     tables = make_tables(table, names, len(classes))
     pictures = make_figures(table, tables, curves, names, classes)
     pictures |= make_grids(table, tables["extremes"], names, prepared)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from auglens.stats.seeds import REFERENCE
-from auglens.stats.summaries import describe
+from auglens.stats.summaries import DESCRIBED, describe
 
 SEGMENTS = ("both right", "one right", "both wrong")
 
@@ -58,4 +58,4 @@ def segment_summary(table: pd.DataFrame, metric: str) -> pd.DataFrame:
         for segment in SEGMENTS:
             chosen = values.loc[(values["aug"] == aug) & (values["segment"] == segment), metric]
             rows.append({"aug": aug, "segment": segment, "images": len(chosen), **describe(chosen)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["aug", "segment", "images", *DESCRIBED])

@@ -10,12 +10,14 @@ import pandas as pd
 from auglens.metrics.performance import SCORES, classification_scores
 from auglens.stats.seeds import CELL, CONTROLS, REFERENCE, images_by_aug, metrics_of
 
+DESCRIBED = ("mean", "sd", "median", "q25", "q75", "n")
+
 
 def describe(values: Any) -> dict[str, float]:
     """mean, sd (n − 1 below; NaN with one value), median, q25, q75 and n of the finite values."""
     array = np.asarray(values, dtype=np.float64)
     finite = array[np.isfinite(array)]
-    names = ("mean", "sd", "median", "q25", "q75")
+    names = DESCRIBED[:-1]
     if len(finite) == 0:
         return {**dict.fromkeys(names, float("nan")), "n": 0}
     q25, median, q75 = np.percentile(finite, [25, 50, 75])
@@ -43,7 +45,7 @@ def metric_summary(averaged: pd.DataFrame) -> pd.DataFrame:
                 "seeds_max": most,
             }
             rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["aug", "metric", *DESCRIBED, "seeds_min", "seeds_max"])
 
 
 def performance(table: pd.DataFrame, classes: int) -> pd.DataFrame:
