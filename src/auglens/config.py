@@ -130,6 +130,7 @@ class MapsConfig:
 class MeasureConfig:
     overlap: tuple[float, ...]
     kld_eps: float
+    further: tuple[str, ...]  # metrics beside the eight: they have tables and a floor, but no part in the pair counts
 
     def __post_init__(self) -> None:
         require(len(self.overlap) > 0, "measure.overlap", "at least one percentage", list(self.overlap))
@@ -138,12 +139,35 @@ class MeasureConfig:
         unique = len(set(self.overlap)) == len(self.overlap)
         require(unique, "measure.overlap", "each percentage once", list(self.overlap))
         require(0 < self.kld_eps < 1, "measure.kld_eps", "a value in (0, 1)", self.kld_eps)
+        unique = len(set(self.further)) == len(self.further)
+        require(unique, "measure.further", "each metric once", list(self.further))
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the metrics, in the order of every table."""
         overlaps = (f"overlap_{value:g}" for value in self.overlap)
         return ("mad", "msd", "pearson", "spearman", *overlaps, "class_kld")
+
+
+@dataclass(frozen=True)
+class AnalysisConfig:
+    """How much resampling the statistics do; nothing of it enters a cell's keys."""
+
+    draws: int
+    permutations: int
+    confidence: float
+    seed: int
+    pair_images: int
+    folds: int
+
+    def __post_init__(self) -> None:
+        require(100 <= self.draws <= 100_000, "analysis.draws", "100 to 100,000", self.draws)
+        permutations = self.permutations
+        require(99 <= permutations <= 1_000_000, "analysis.permutations", "99 to 1,000,000", permutations)
+        require(0.5 <= self.confidence < 1, "analysis.confidence", "a level in [0.5, 1)", self.confidence)
+        require(0 <= self.seed < 2**31, "analysis.seed", "a whole number from 0 to 2147483647", self.seed)
+        require(self.pair_images >= 10, "analysis.pair_images", "10 images or more", self.pair_images)
+        require(2 <= self.folds <= 20, "analysis.folds", "2 to 20", self.folds)
 
 
 @dataclass(frozen=True)
@@ -192,6 +216,7 @@ class Config:
     seeds: tuple[int, ...]
     maps: MapsConfig
     measure: MeasureConfig
+    analysis: AnalysisConfig
     collect: CollectConfig
     tracking: TrackingConfig
 

@@ -1,0 +1,168 @@
+"""Which augs behave alike: hierarchical clustering of correlation maps and of metric profiles, with its support.
+
+Average linkage on 1 − correlation (of single models, so that an aug with one model and one with three are alike in
+this), or on the distance of standardised profiles. A cluster's strength is the length of its stem: how much higher than the
+cluster itself the next merge lies. It is claimed where it is longer than the longest stem of 95 % of the trees that
+come of permuting the models among the augs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.cluster.hierarchy import cophenet, linkage
+from scipy.spatial.distance import squareform
+
+from auglens.stats.cells import Cells, Floats
+from auglens.stats.permutations import p_value, permuted, resampled_seeds, without_controls
+from auglens.stats.resampling import weighted_means
+from auglens.stats.similarity import ALL, Covariances, correlations, fisher, mean_z
+
+PROFILES, WITH_CONTROLS = "profiles", "all with controls"
+CLUSTERS = ["source", "members", "size", "height", "support", "strength", "p", "claimed"]
+AGREEMENT = ["metric_a", "metric_b", "mantel_r", "mantel_p", "cophenetic_r"]
+LEAST_AUGS = 3
+
+
+def tree(distance: Floats) -> Floats:
+    """scipy's linkage matrix [A − 1, 4] of a distance matrix [A, A]; its diagonal is not looked at."""
+    square = distance.copy()
+    np.fill_diagonal(square, 0.0)
+    return np.asarray(linkage(squareform(square, checks=False), "average"))
+
+
+def clusters_of(merges: Floats) -> dict[frozenset[int], tuple[float, float]]:
+    """Members → (height, how much higher the next merge is) of every cluster but the leaves and the whole."""
+    size = len(merges) + 1
+    members = [frozenset([leaf]) for leaf in range(size)]
+    heights = [0.0] * size
+    found = {}
+    for a, b, height, _ in merges:
+        for part in (int(a), int(b)):
+            if part >= size:
+                found[members[part]] = (heights[part], float(height) - heights[part])
+        members.append(members[int(a)] | members[int(b)])
+        heights.append(float(height))
+    return found
+
+
+def strongest(distance: Floats) -> float:
+    """The greatest strength of a tree's clusters: the statistic of the permutation test."""
+    return max(strength for _, strength in clusters_of(tree(distance)).values())
+
+
+def cluster_source(
+    name: str, augs: Sequence[str], distance: Floats, drawn: Floats, null: Floats, confidence: float
+) -> tuple[list[tuple], dict]:
+    """Rows and linkage of one tree. distance [A, A]; drawn [B, A, A] under resampling; null [P, A, A]."""
+    merges = tree(distance)
+    # Only the diagonal may be undefined: an aug with one model has none to compare it with.
+    trees = [set(clusters_of(tree(one))) for one in drawn]
+    top = np.array([strongest(one) for one in null])
+    rows = []
+    for members, (height, value) in clusters_of(merges).items():
+        support = float(np.mean([members in one for one in trees])) if trees else float("nan")
+        p = float(p_value(np.array(value), top)) if len(top) else float("nan")
+        names = ", ".join(augs[n] for n in sorted(members))
+        rows.append((name, names, len(members), height, support, value, p, bool(p <= 1 - confidence)))
+    agreement = float(np.corrcoef(cophenet(merges), squareform(_zeroed(distance), checks=False))[0, 1])
+    return rows, {"labels": list(augs), "linkage": merges.tolist(), "cophenetic": agreement}
+
+
+def _zeroed(distance: Floats) -> Floats:
+    square = distance.copy()
+    np.fill_diagonal(square, 0.0)
+    return square
+
+
+def model_distance(covariance: Floats, averaging: Floats) -> Floats:
+    """1 − mean correlation of single models, for one [A, C] average or a stack; one covariance or a stack."""
+    return np.asarray(1 - np.tanh(mean_z(fisher(correlations(covariance)), averaging)))
+
+
+def profile_distance(means: Floats, averaging: Floats) -> Floats:
+    """Euclidean distance of standardised profiles. means: [..., C, M] of each model and metric; averaging
+    [..., A, C]. Each metric counts alike: minus its mean over augs, by its standard deviation."""
+    profiles = averaging @ means
+    centred = profiles - profiles.mean(-2, keepdims=True)
+    deviation = centred.std(-2, ddof=1, keepdims=True)
+    scaled = centred / np.where(deviation > 0, deviation, np.inf)
+    gaps = scaled[..., :, None, :] - scaled[..., None, :, :]
+    return np.asarray(np.sqrt((gaps**2).sum(-1)))
+
+
+def structure(
+    cells: Cells, found: Covariances, metrics: Sequence[str], weights: np.ndarray, *, permutations: int,
+    confidence: float, seed: int,
+) -> tuple[pd.DataFrame, dict[str, dict], pd.DataFrame]:  # fmt: skip
+    """(clusters.csv, linkage.json, agreement.csv): trees of every metric, of all, of the profiles, and of all
+    with the controls among the leaves (no p there: controls are no part of a claim). Only `all` makes claims."""
+    everyone, everything = cells, found
+    cells, found = without_controls(cells, found)
+    augs = cells.augs
+    usable = [m for m in metrics if np.isfinite(found.whole[m]).all() and found.images[m] > 2]
+    if len(augs) < LEAST_AUGS or not usable:
+        return pd.DataFrame(columns=CLUSTERS), {}, pd.DataFrame(columns=AGREEMENT)
+    averaging = cells.averaging()
+    several = bool((averaging > 0).sum(1).max() > 1)
+    shuffled = permuted(averaging, permutations if several else 0, seed=seed)
+    draws = len(found.draws[usable[0]])
+    resampled = resampled_seeds(cells, draws, seed=seed + 1)
+
+    def mean_distance(covariance: Mapping[str, Floats], average: Floats) -> Floats:
+        z = np.mean([fisher(correlations(covariance[metric])) for metric in usable], axis=0)
+        return np.asarray(1 - np.tanh(mean_z(z, average)))
+
+    sources: dict[str, tuple[Sequence[str], Floats, Floats, Floats]] = {
+        ALL: (augs, mean_distance(found.whole, averaging), mean_distance(found.draws, resampled),
+              mean_distance(found.whole, shuffled))
+    }  # fmt: skip
+    if len(everyone.augs) > len(augs):
+        whole = mean_distance(everything.whole, everyone.averaging())
+        drawn = mean_distance(everything.draws, resampled_seeds(everyone, draws, seed=seed + 2))
+        sources[WITH_CONTROLS] = (everyone.augs, whole, drawn, np.empty((0, 0, 0)))
+    none = np.empty((0, 0, 0))
+    for metric in usable:
+        whole = model_distance(found.whole[metric], averaging)
+        sources[metric] = (augs, whole, model_distance(found.draws[metric], resampled), none)
+    values = np.concatenate([cells.values[m] for m in usable])
+    once = np.ones((1, values.shape[1]), dtype=np.int32)
+    size = len(cells.aug)
+    means, drawn_means = (
+        weighted_means(values, w).reshape(-1, len(usable), size).transpose(0, 2, 1) for w in (once, weights)
+    )
+    if np.isfinite(means).all():
+        sources[PROFILES] = (
+            augs, profile_distance(means[0], averaging), profile_distance(drawn_means, resampled),
+            profile_distance(means[0], shuffled[:999]),
+        )  # fmt: skip
+    rows, trees = [], {}
+    for name, source in sources.items():
+        own, trees[name] = cluster_source(name, *source, confidence)
+        rows += [row if name == ALL else (*row[:-1], False) for row in own]
+    agreed = agreement({m: sources[m][1] for m in usable}, permutations=min(permutations, 999), seed=seed + 3)
+    return pd.DataFrame(rows, columns=CLUSTERS), trees, agreed
+
+
+def agreement(distances: Mapping[str, Floats], *, permutations: int, seed: int) -> pd.DataFrame:
+    """Do two metrics see the same structure? Mantel's r of their distances, its p (one-sided, augs permuted), and
+    the correlation of their trees' cophenetic distances. Source: Mantel, Cancer Research 1967."""
+    generator = np.random.Generator(np.random.Philox(seed))
+    names = list(distances)
+    rows = []
+    for n, a in enumerate(names):
+        size = len(distances[a])
+        upper = np.triu_indices(size, 1)
+        orders = np.array([generator.permutation(size) for _ in range(permutations)])
+        for b in names[n + 1 :]:
+            fixed = distances[b][upper]
+            observed = np.corrcoef(distances[a][upper], fixed)[0, 1]
+            moved = distances[a][orders[:, upper[0]], orders[:, upper[1]]]
+            centred = moved - moved.mean(1, keepdims=True)
+            null = centred @ (fixed - fixed.mean()) / (len(fixed) * moved.std(1) * fixed.std())
+            p = float(p_value(np.array(observed), null))
+            trees = np.corrcoef(cophenet(tree(distances[a])), cophenet(tree(distances[b])))[0, 1]
+            rows.append((a, b, float(observed), p, float(trees)))
+    return pd.DataFrame(rows, columns=AGREEMENT)

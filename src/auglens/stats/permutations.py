@@ -1,0 +1,159 @@
+"""Could it be chance? Models permuted among the augs: what every claim about pairs and clusters is held against.
+
+The null: it does not matter with which aug a model was trained. Augs keep their number of models, so that what
+comes of averaging over fewer seeds is in the null as well. The unit is the model, not the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from auglens.stats.cells import Cells, Floats
+from auglens.stats.resampling import holm
+from auglens.stats.seeds import CONTROLS
+from auglens.stats.similarity import ALL, Covariances, correlations, fisher, mean_z, of_seed_means
+
+PAIRS = [
+    "aug_a", "aug_b", "strong", "weak", "strong_share", "weak_share", "strong_low", "strong_high", "weak_low",
+    "weak_high", "similarity", "p_strong", "p_strong_holm", "p_weak", "p_weak_holm", "p_similar", "p_similar_holm",
+]  # fmt: skip
+RESEMBLANCE = ["metric", "same_aug", "other_aug", "difference", "p", "models", "augs"]
+
+
+def without_controls(cells: Cells, found: Covariances) -> tuple[Cells, Covariances]:
+    """The augs alone: controls are what claims are held against, no part of them."""
+    keep = [aug for aug in cells.augs if aug not in CONTROLS]
+    rows = np.flatnonzero([cells.augs[place] in keep for place in cells.aug])
+    cut = np.ix_(rows, rows)
+    draws = {metric: value[:, rows][:, :, rows] for metric, value in found.draws.items()}
+    whole = {metric: value[cut] for metric, value in found.whole.items()}
+    return cells.restricted(keep), Covariances(whole, draws, found.images)
+
+
+def permuted(averaging: Floats, permutations: int, *, seed: int) -> Floats:
+    """float64 [P, A, C]: `averaging` with the models permuted among the augs."""
+    generator = np.random.Generator(np.random.Philox(seed))
+    order = generator.permuted(np.tile(np.arange(averaging.shape[1]), (permutations, 1)), axis=1)
+    return averaging[:, order].transpose(1, 0, 2)
+
+
+def resampled_seeds(cells: Cells, draws: int, *, seed: int) -> Floats:
+    """float64 [B, A, C]: averages over each aug's models drawn with replacement."""
+    generator = np.random.Generator(np.random.Philox(seed))
+    found = np.zeros((draws, len(cells.augs), len(cells.aug)))
+    for place, aug in enumerate(cells.augs):
+        rows = cells.members(aug)
+        counts = generator.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=draws)
+        found[:, place, rows] = counts / len(rows)
+    return found
+
+
+def p_value(observed: Floats, null: Floats) -> Floats:
+    """(1 + how many of the null (axis 0) are as large) / (1 + P): never 0. A hair's slack for rounding."""
+    as_large = (null >= observed - 1e-12).sum(0)
+    return np.where(np.isfinite(observed), (1 + as_large) / (1 + len(null)), np.nan)
+
+
+def top_pairs(values: Floats, k: int) -> NDArray[np.bool_]:
+    """[..., pairs] → whether a pair is among the k highest of its row; NaN never, ties by place."""
+    order = np.argsort(np.where(np.isfinite(values), -values, np.inf), axis=-1, kind="stable")
+    chosen = np.zeros(values.shape, dtype=bool)
+    np.put_along_axis(chosen, order[..., :k], True, axis=-1)
+    return chosen & np.isfinite(values)
+
+
+def pair_table(
+    cells: Cells, found: Covariances, metrics: Sequence[str], *, permutations: int, confidence: float, seed: int, k: int = 4
+) -> pd.DataFrame:  # fmt: skip
+    """One row per pair of augs (controls left out): how often it is among the k most and least correlated of all.
+
+    strong, weak: metrics, of `metrics`, in which it is; *_share: mean share of metrics under resampling of images
+    and seeds; *_low, *_high: interval of the counts under resampling. p_strong, p_weak: of the count, p_similar of
+    `similarity` (mean correlation of single models over the metrics), all one-sided, under permutation of the
+    models. All p are NaN where no aug has two models. Empty with fewer than 2k pairs (docs/metrics.md).
+    """
+    cells, found = without_controls(cells, found)
+    names = sorted(cells.augs)
+    pairs = list(combinations(names, 2))
+    usable = [metric for metric in metrics if np.isfinite(found.whole[metric]).all()]
+    if len(pairs) < 2 * k or not usable:
+        return pd.DataFrame(columns=PAIRS)
+    at = tuple(np.array([[cells.augs.index(name) for name in pair] for pair in pairs]).T)
+    averaging = cells.averaging()
+    several = bool((averaging > 0).sum(1).max() > 1)
+
+    def counts(average: Floats, covariance: Mapping[str, Floats]) -> tuple[Floats, Floats]:
+        values = np.stack([of_seed_means(covariance[metric], average)[..., at[0], at[1]] for metric in usable])
+        return top_pairs(values, k).sum(0).astype(float), top_pairs(-values, k).sum(0).astype(float)
+
+    def similarity(average: Floats) -> Floats:
+        z = [mean_z(fisher(correlations(found.whole[metric])), average)[..., at[0], at[1]] for metric in usable]
+        return np.asarray(np.mean(z, axis=0))
+
+    strong, weak = counts(averaging, found.whole)
+    alike = similarity(averaging)
+    draws = len(found.draws[usable[0]])
+    drawn = counts(resampled_seeds(cells, draws, seed=seed), found.draws)
+    tail = 100 * (1 - confidence) / 2
+    table = pd.DataFrame(pairs, columns=["aug_a", "aug_b"])
+    table["strong"], table["weak"] = strong.astype(int), weak.astype(int)
+    table["similarity"] = np.tanh(alike)
+    for name, values in zip(("strong", "weak"), drawn, strict=True):
+        table[f"{name}_share"] = values.mean(0) / len(usable)
+        table[f"{name}_low"], table[f"{name}_high"] = np.percentile(values, [tail, 100 - tail], axis=0)
+    null = permuted(averaging, permutations, seed=seed + 1)
+    nulls = (*counts(null, found.whole), similarity(null))
+    for name, observed, under in zip(("strong", "weak", "similar"), (strong, weak, alike), nulls, strict=True):
+        table[f"p_{name}"] = p_value(observed, under) if several else np.nan
+        table[f"p_{name}_holm"] = holm(table[f"p_{name}"].to_numpy())
+    table = table.sort_values(["strong", "similarity"], ascending=False, kind="stable", ignore_index=True)
+    table.attrs["metrics"] = usable
+    return table[PAIRS]
+
+
+def self_resemblance(
+    cells: Cells, found: Covariances, metrics: Sequence[str], *, permutations: int, seed: int
+) -> pd.DataFrame:
+    """Do models of one aug resemble each other more than models of different augs? One row per metric and `all`.
+
+    same_aug, other_aug: mean correlation of pairs of single models (through Fisher's z; controls left out); p:
+    one-sided, models permuted among the augs. NaN where no aug has two models.
+    """
+    cells, found = without_controls(cells, found)
+    averaging = cells.averaging()
+    count = len(cells.aug)
+    off = ~np.eye(count, dtype=bool)
+    generator = np.random.Generator(np.random.Philox(seed))
+    orders = generator.permuted(np.tile(np.arange(count), (permutations, 1)), axis=1)
+    z = {metric: np.where(off, fisher(correlations(found.whole[metric])), 0.0) for metric in metrics}
+    z[ALL] = np.mean([z[metric] for metric in metrics], axis=0)
+    same = (cells.aug[:, None] == cells.aug[None]) & off
+    other = off & ~same
+    rows = []
+    for metric, values in z.items():
+        total = values[off].sum()
+        inside, number = values[same].sum(), int(same.sum())
+        if number == 0 or not other.any() or not np.isfinite(total):
+            rows.append((metric, np.nan, np.nan, np.nan, np.nan, count, len(averaging)))
+            continue
+        labels = cells.aug[orders]
+        null = np.array([values[(la[:, None] == la[None]) & off].sum() for la in labels])
+        within, between = inside / number, (total - inside) / int(other.sum())
+        p = float(p_value(np.array(inside), null))
+        rows.append(
+            (
+                metric,
+                np.tanh(within),
+                np.tanh(between),
+                np.tanh(within) - np.tanh(between),
+                p,
+                count,
+                len(averaging),
+            )
+        )
+    return pd.DataFrame(rows, columns=RESEMBLANCE)
