@@ -17,14 +17,23 @@ STAGES = {
     "measure": "measure how one cell's maps moved against the reference's",
     "collect": "publish all cells to MLflow, then fetch every finished run of the study",
     "compare": "tables and figures of the whole study",
+    "analyse": "intervals, noise floor, clusters and the open questions",
     "report": "reports/index.html",
 }
 PER_CELL = ("train", "explain", "measure")
 TOOLS = {
     "compose": "write params.yaml from conf/ (arguments as for Hydra: data=cifar10 seeds=[1,2])",
+    "check": "this study's metric report against reports/expected.json (exit code 1: regressed, 2: unusable)",
     "publish": "this study's tables and figures into reports/published/NAME, to be committed",
     "study": "run a study inside `mlflow run`: compose, reproduce, summarise",
     "ui": "the MLflow UI on loopback",
+}
+
+
+CHECK_FLAGS = {
+    "--update": "take this study's report as the expected one",
+    "--any-study": "compare although data, model or training differ",
+    "--verbose": "every value, not just those that moved",
 }
 
 
@@ -37,6 +46,13 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("cell", help="reference, or an aug and its seed: equalize-1")
         if name in ("compose", "study"):
             command.add_argument("overrides", nargs="*", help="group=option or key=value")
+        if name == "check":
+            for flag in ("--update", "--any-study", "--verbose"):
+                command.add_argument(flag, action="store_true", help=CHECK_FLAGS[flag])
+            command.add_argument("--markdown", metavar="FILE", help="the table for people, as GitHub shows it")
+            command.add_argument("--junit", metavar="FILE", help="the table for CI, as JUnit XML")
+            command.add_argument("--report", default="reports", metavar="FOLDER")
+            command.add_argument("--expected", default="reports/expected.json", metavar="FILE")
         if name == "publish":
             command.add_argument("name", help="a folder in reports/published")
         if name == "ui":
@@ -45,12 +61,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0; 2 with one line for input that cannot be used; 130 when interrupted."""
+    """Exit code 0; 1 where `check` finds a regression; 2 with one line for unusable input; 130 when interrupted."""
     given = parser().parse_args(arguments)
     room = "stages" if given.command in STAGES else "commands"
     values = {name: value for name, value in vars(given).items() if name != "command"}
     try:
-        importlib.import_module(f"auglens.{room}.{given.command}").run(**values)
+        code = importlib.import_module(f"auglens.{room}.{given.command}").run(**values)
     except (ValueError, OSError) as error:
         if os.environ.get("AUGLENS_TRACEBACK"):
             raise
@@ -59,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"auglens {given.command}: interrupted; the next run goes on from here", file=sys.stderr)
         return 130
-    return 0
+    return int(code or 0)
 
 
 if __name__ == "__main__":

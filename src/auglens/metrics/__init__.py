@@ -1,21 +1,31 @@
 """Metrics per image: map against map, prediction against prediction; and scores of a classifier.
 
-Pure numpy; no torch. Every definition: docs/metrics.md.
+Pure numpy and scipy; no torch. Every definition: docs/metrics.md.
 """
 
 from auglens.metrics.maps import compare_maps, is_constant, map_metric_names
+from auglens.metrics.pairwise import compare_all, to_fixed
 from auglens.metrics.performance import SCORES, Scores, classification_scores, confusion_matrix
 from auglens.metrics.predictions import KLD_EPS, class_kld, softmax
+from auglens.metrics.similarity import FURTHER, HIGHER_IS_CLOSER, compare_further, higher_is_closer
+from auglens.metrics.transport import EMD_CELLS
 
 __all__ = [
+    "EMD_CELLS",
+    "FURTHER",
+    "HIGHER_IS_CLOSER",
     "KLD_EPS",
     "SCORES",
     "Scores",
     "class_kld",
     "classification_scores",
+    "compare_all",
+    "compare_further",
     "compare_maps",
     "confusion_matrix",
+    "higher_is_closer",
     "is_constant",
     "map_metric_names",
     "softmax",
+    "to_fixed",
 ]

@@ -35,14 +35,14 @@ def compare_maps(
     Raises ValueError on shapes, dtypes or percentages that do not fit.
     Source: section 5.1 of the augmentation study (docs/metrics.md).
     """
-    _check(reference, other, overlap)
+    check_pair(reference, other, overlap)
     names = map_metric_names(overlap)
     values = np.full((len(names), len(reference)), np.nan)
-    _keep_freed_memory()
+    keep_freed_memory()
     # Pair by pair, not over blocks of maps: one map's arrays stay in the processor's cache.
     for n, (p, q) in enumerate(zip(reference, other, strict=True)):
         if np.isfinite(p).all() and np.isfinite(q).all():
-            values[:, n] = _compare(_side(p, overlap), _side(q, overlap))
+            values[:, n] = compare_sides(side(p, overlap), side(q, overlap))
     return dict(zip(names, values, strict=True))
 
 
@@ -51,13 +51,13 @@ def is_constant(maps: NDArray[Any]) -> NDArray[np.bool_]:
 
     maps: float [N,H,W], raw or finished. Returns bool [N].
     """
-    _check_maps("maps", maps)
+    check_maps("maps", maps)
     low, high = maps.min(axis=(1, 2)), maps.max(axis=(1, 2))
     # Equality and not a difference: high − low of a map of infinities is NaN, of the largest floats infinite.
     return np.asarray((low == high) | ~np.isfinite(low) | ~np.isfinite(high))
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Halves the time at 224×224 with glibc, which otherwise hands every temporary array back to the system.
 
     It does so above a size that freeing a larger block raises, up to 32 MiB. No effect elsewhere.
@@ -65,7 +65,7 @@ def _keep_freed_memory() -> None:
     np.empty((32 << 20) - (64 << 10), dtype=np.uint8)
 
 
-class _Side(NamedTuple):
+class Side(NamedTuple):
     """One map of P pixels, flattened, ready to be compared."""
 
     values: Floats  # [P]
@@ -74,7 +74,8 @@ class _Side(NamedTuple):
     regions: list[NDArray[np.bool_]]  # per overlap percentage [P]
 
 
-def _side(pixels: NDArray[Any], overlap: Sequence[float]) -> _Side:
+def side(pixels: NDArray[Any], overlap: Sequence[float]) -> Side:
+    """One finite map, float [H,W], ready to be compared with any other of its size."""
     flat = np.ascontiguousarray(pixels).reshape(-1)
     order = _argsort(flat)
     ordered = flat[order]
@@ -85,10 +86,11 @@ def _side(pixels: NDArray[Any], overlap: Sequence[float]) -> _Side:
     if high > low:  # the mean of equal values need not be that value to the last bit
         pattern -= pattern.mean()
     regions = [values >= _percentile(ordered, 100 - y) for y in overlap]
-    return _Side(values, pattern, _ranks(order, ordered), regions)
+    return Side(values, pattern, _ranks(order, ordered), regions)
 
 
-def _compare(p: _Side, q: _Side) -> list[float]:
+def compare_sides(p: Side, q: Side) -> list[float]:
+    """The metrics of one pair, in the order of `map_metric_names`."""
     difference = p.values - q.values
     return [
         float(np.abs(difference).mean()),
@@ -147,7 +149,7 @@ def _overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     return both / (np.count_nonzero(a) + np.count_nonzero(b) - both)
 
 
-def _check_maps(name: str, maps: NDArray[Any]) -> None:
+def check_maps(name: str, maps: NDArray[Any]) -> None:
     if maps.ndim != 3 or 0 in maps.shape[1:]:
         raise ValueError(f"{name}: expected maps [N,H,W] with H and W at least 1, got shape {list(maps.shape)}")
     if not np.issubdtype(maps.dtype, np.floating):
@@ -156,12 +158,16 @@ def _check_maps(name: str, maps: NDArray[Any]) -> None:
         )
 
 
-def _check(reference: NDArray[Any], other: NDArray[Any], overlap: Sequence[float]) -> None:
-    _check_maps("reference", reference)
-    _check_maps("other", other)
+def check_pair(reference: NDArray[Any], other: NDArray[Any], overlap: Sequence[float]) -> None:
+    check_maps("reference", reference)
+    check_maps("other", other)
     if reference.shape != other.shape:
         shapes = f"{list(other.shape)} against the reference's {list(reference.shape)}"
         raise ValueError(f"other: expected the reference's shape, got {shapes}; explain both on the same images")
+    check_overlap(overlap)
+
+
+def check_overlap(overlap: Sequence[float]) -> None:
     for y in overlap:
         if not 0 < y < 100:
             raise ValueError(f"overlap: expected percentages in (0, 100), got {y:g}; for a tenth write 10")

@@ -16,6 +16,7 @@ import pandas as pd
 
 from auglens import artifacts, config, tracking
 from auglens.config import REFERENCE
+from auglens.metrics import higher_is_closer
 from auglens.stages import layout
 from auglens.stages.exchange import (
     PER_IMAGE,
@@ -93,6 +94,7 @@ def save(cells: list[StudyCell], sources: Mapping[str, Mapping[str, Path]], inde
                 "seed": cell.seed,
                 "checkpoint_sha256": report["checkpoint_sha256"],
                 "best_epoch": report["best_epoch"],
+                "steps": report["steps"],
                 "content": cell.content,
             }
         )
@@ -107,5 +109,7 @@ def save(cells: list[StudyCell], sources: Mapping[str, Mapping[str, Path]], inde
             source = sources[cell.cell][f"maps/{index['variant']}.npz"]
             (folder / f"{cell.cell}.npz").write_bytes(source.read_bytes())
     summary = {name: index[name] for name in ("study_key", "reference_train_key", "variant")}
-    summary |= {"metrics": settings.measure.metrics, "kld_eps": settings.measure.kld_eps}
+    summary |= {"metrics": settings.measure.metrics, "further": settings.measure.further}
+    summary |= {"closer": {name: higher_is_closer(name) for name in settings.measure.every}}
+    summary |= {"overlap": settings.measure.overlap, "kld_eps": settings.measure.kld_eps}
     artifacts.save_json(layout.RUNS, summary | {"absent": absent, "cells": rows})

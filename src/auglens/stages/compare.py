@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,16 +11,22 @@ from auglens import artifacts, figures, metrics, stats
 from auglens.config import REFERENCE
 from auglens.saliency import finish
 from auglens.stages import layout
+from auglens.stages.collected import load, load_maps, write
 
-AGAINST_REFERENCE = ("reference_correct", "reference_constant", "reference_raw_range")
 SCORES = ("accuracy", "precision", "recall", "f1")
 
 
-def make_tables(table: pd.DataFrame, names: Sequence[str], classes: int) -> dict[str, pd.DataFrame]:
-    """Every table of the comparison by its file's name. `table` holds distinct replicates only."""
-    averaged = stats.average_seeds(table, names)
-    maps = {metric: stats.correlation_map(averaged, metric) for metric in names}
-    strong, weak = stats.pair_counts(maps)
+def make_tables(
+    table: pd.DataFrame, names: Sequence[str], further: Sequence[str], classes: int
+) -> dict[str, pd.DataFrame]:
+    """Every table of the comparison by its file's name. `table` holds distinct replicates only.
+
+    names: the study's metrics; further: those beside them, which have no part in the pair counts.
+    """
+    every = [*names, *further]
+    averaged = stats.average_seeds(table, every)
+    maps = {metric: stats.correlation_map(averaged, metric) for metric in every}
+    strong, weak = stats.pair_counts({metric: maps[metric] for metric in names})
     scores = stats.performance(table, classes)
     segmented = stats.segments(table)
     tables = {
@@ -30,9 +35,10 @@ def make_tables(table: pd.DataFrame, names: Sequence[str], classes: int) -> dict
         "metric_summary": stats.metric_summary(averaged),
         "pairs_strong": strong,
         "pairs_weak": weak,
-        "degenerate": stats.degenerate_counts(table, names),
+        "seed_spread": stats.seed_spread(table, every),
+        "degenerate": stats.degenerate_counts(table, every),
         "segments": pd.concat(
-            [stats.segment_summary(segmented, metric).assign(metric=metric) for metric in names],
+            [stats.segment_summary(segmented, metric).assign(metric=metric) for metric in every],
             ignore_index=True,
         ),
         "extremes": pd.DataFrame([{"metric": metric, **stats.extremes(averaged, metric)} for metric in names]),
@@ -41,6 +47,7 @@ def make_tables(table: pd.DataFrame, names: Sequence[str], classes: int) -> dict
         counts = stats.correlation_counts(averaged, metric)
         tables[f"correlation/{metric}"] = matrix.rename_axis("aug").reset_index()
         tables[f"correlation/{metric}_images"] = counts.rename_axis("aug").reset_index()
+        tables[f"plots/correlation/{metric}"] = stats.pairs_of_map(matrix)
     return tables
 
 
@@ -75,12 +82,8 @@ def make_grids(
 ) -> dict[str, Figure]:
     """Appendix A: the maps of the test images with the highest mean and the highest sd of each metric."""
     first = table.drop_duplicates("aug")  # the lowest distinct seed of each aug
-    cells = {str(aug): int(seed) for aug, seed in zip(first["aug"], first["seed"], strict=True)}
-    files = {
-        aug: layout.STUDY_MAPS / (f"{REFERENCE}.npz" if aug == REFERENCE else f"{aug}-{seed}.npz")
-        for aug, seed in cells.items()
-    }
-    maps = {aug: artifacts.load_maps(path) for aug, path in files.items()}
+    cells = zip(first["aug"], first["seed"], strict=True)
+    maps = {str(aug): load_maps(str(aug), int(seed)) for aug, seed in cells}
     averaged = stats.average_seeds(table, names).set_index(["aug", "image"])
     grids = {}
     for found in extremes.to_dict("records"):
@@ -130,31 +133,17 @@ def confusion_rows(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, pd.
     return {f"confusion/{aug}.csv": group[["label", "predicted"]] for aug, group in groups}
 
 
-def write(folder: Path, tables: Mapping[str, pd.DataFrame], pictures: Mapping[str, Figure]) -> None:
-    for name, table in tables.items():
-        artifacts.save_table(folder / (name if name.endswith(".csv") else f"{name}.csv"), table)
-    for name, figure in pictures.items():
-        artifacts.save_figure(folder / "figures" / name, figure)
-    alt = {name: figures.alt_text(figure) for name, figure in pictures.items()}
-    artifacts.save_json(folder / "figures" / "alt.json", alt)
-
-
 def run() -> None:
-    study = artifacts.load_json(layout.RUNS, ("metrics", "cells", "absent"))
-    names = study["metrics"]
-    table = artifacts.load_table(layout.PER_IMAGE, ("aug", "seed", "image", "label", "predicted"))
+    collected = load()
     prepared = artifacts.load_prepared(layout.SPLITS)
     classes = prepared.manifest["classes"]
     curves = pd.read_csv(layout.CURVES)
-    checkpoints = {(row["aug"], row["seed"]): row["checkpoint_sha256"] for row in study["cells"]}
-    for name in (*names, *AGAINST_REFERENCE):
-        if name not in table:  # a study of the reference alone compares nothing
-            table[name] = float("nan")
-    table = stats.flag_maps(stats.distinct_replicates(table, checkpoints))
-    tables = make_tables(table, names, len(classes))
+    table, names = collected.table, collected.metrics
+    tables = make_tables(table, names, collected.further, len(classes))
     pictures = make_figures(table, tables, curves, names, classes)
     pictures |= make_grids(table, tables["extremes"], names, prepared)
     with artifacts.atomic_folder(layout.COMPARISON) as folder:
         write(folder, tables | confusion_rows(table, classes), pictures)
-    artifacts.save_json(layout.METRICS, summarise(tables, names, len(study["cells"]), study["absent"]))
-    print(f"compare: {len(study['cells'])} cells, {len(tables)} tables, {len(pictures)} figures")
+    summary = summarise(tables, collected.every, collected.cells, collected.absent)
+    artifacts.save_json(layout.METRICS, summary)
+    print(f"compare: {collected.cells} cells, {len(tables)} tables, {len(pictures)} figures")

@@ -26,6 +26,7 @@ def files(cell: str, variant: str) -> dict[str, Path]:
     return {
         PER_IMAGE: layout.map_table(cell),
         f"maps/{variant}.npz": layout.maps(cell, variant),
+        f"maps/{config.other_variant(variant)}.npz": layout.maps(cell, config.other_variant(variant)),
         TRAINING: layout.training_report(cell),
     }
 
@@ -41,7 +42,7 @@ def current(entry: Mapping[str, Any], index: Mapping[str, Any], settings: config
         "reference_map_key": index["cells"][0]["map_key"],
         "kld_eps": settings.kld_eps,
     }
-    measured = entry["aug"] == REFERENCE or set(settings.metrics) <= set(table.columns)
+    measured = entry["aug"] == REFERENCE or set(settings.every) <= set(table.columns)
     return table.attrs == expected and measured
 
 
@@ -63,7 +64,7 @@ def record(
     report = artifacts.load_json(layout.training_report(cell), ("epochs", "checkpoint_sha256"))
     table = artifacts.load_table(layout.map_table(cell), ("image", "label", "predicted", "correct"))
     paths = files(cell, index["variant"])
-    metrics = run_metrics(table, report, settings.measure.metrics, len(manifest["classes"]))
+    metrics = run_metrics(table, report, settings.measure.every, len(manifest["classes"]))
     card_path = folder / cell / CARD
     artifacts.save_json(card_path, card(spec, report, manifest, metrics))
     epochs = report["epochs"]

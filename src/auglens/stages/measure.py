@@ -1,4 +1,4 @@
-"""measure@cell: a cell's maps against the reference's → one row per test image."""
+"""measure@cell: a cell's maps against the reference's → one row per test image, for both targets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from auglens import artifacts, config
-from auglens.metrics import class_kld, compare_maps, is_constant, softmax
+from auglens.metrics import class_kld, compare_maps, is_constant, map_metric_names, softmax
+from auglens.own import loading
+from auglens.own.measures import compare_further
 from auglens.progress import Progress
 from auglens.saliency import finish
 from auglens.stages import layout
@@ -33,24 +35,55 @@ def describe(maps: artifacts.Maps, labels: artifacts.Array) -> dict[str, Any]:
     }
 
 
-def measure(maps: artifacts.Maps, reference: artifacts.Maps, settings: config.MeasureConfig) -> dict[str, Any]:
-    """The metrics of a cell against the reference, image by image, and which finished maps are constant."""
+def of_maps(
+    raw: artifacts.Array, reference: artifacts.Array, size: int, settings: config.MeasureConfig, title: str
+) -> dict[str, artifacts.Array]:
+    """The metrics of raw maps against the reference's, image by image, and which finished maps are constant."""
     parts: list[dict[str, artifacts.Array]] = []
-    with Progress("measure", len(maps.raw), unit="image") as progress:
-        for start in range(0, len(maps.raw), CHUNK):
+    with Progress(title, len(raw), unit="image") as progress:
+        for start in range(0, max(len(raw), 1), CHUNK):
             cut = slice(start, start + CHUNK)
-            mine, theirs = finish(maps.raw[cut], maps.size), finish(reference.raw[cut], reference.size)
+            mine, theirs = finish(raw[cut], size), finish(reference[cut], size)
             row = {"constant": is_constant(mine), "reference_constant": is_constant(theirs)}
-            parts.append(row | compare_maps(theirs, mine, settings.overlap))
+            row |= compare_maps(theirs, mine, settings.overlap)
+            row |= compare_further(theirs, mine, reference[cut], raw[cut], settings.further)
+            parts.append(row)
             progress.advance(len(mine))
-    values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def measure(
+    maps: artifacts.Maps, reference: artifacts.Maps, settings: config.MeasureConfig, title: str
+) -> dict[str, Any]:
+    """The metrics of a cell against the reference, image by image, those of the predictions too."""
+    values = of_maps(maps.raw, reference.raw, maps.size, settings, title)
     kld = class_kld(softmax(reference.logits), softmax(maps.logits), settings.kld_eps)
     return values | {"class_kld": kld}
+
+
+def other_target(
+    values: dict[str, Any],
+    pair: tuple[artifacts.Maps, artifacts.Maps],
+    other: tuple[artifacts.Maps, artifacts.Maps],
+    settings: config.MeasureConfig,
+    title: str,
+) -> dict[str, Any]:
+    """The maps' metrics with both models' other target. Where neither target differs they are `values`."""
+    same = np.logical_and(*(a.targets == b.targets for a, b in zip(pair, other, strict=True)))
+    differ = np.flatnonzero(~same)
+    mine, theirs = (maps.raw[differ] for maps in other)
+    found = {name: values[name].copy() for name in (*map_metric_names(settings.overlap), *settings.further)}
+    if len(differ):
+        again = of_maps(mine, theirs, pair[0].size, settings, title)
+        for name, column in found.items():
+            column[differ] = again[name]
+    return found
 
 
 def run(cell: str) -> None:
     settings = config.load().measure
     variant = artifacts.load_json(layout.maps_spec(cell), ("variant",))["variant"]
+    another = config.other_variant(variant)
     prepared = artifacts.load_prepared(layout.SPLITS)
     labels = prepared.labels[prepared.test]
     maps = artifacts.load_maps(layout.maps(cell, variant))
@@ -74,8 +107,17 @@ def run(cell: str) -> None:
             raise ValueError(f"measure {cell}: maps of {shapes}; run `dvc repro` so that both are of one study")
         other = describe(reference, labels)
         keys["reference_map_key"] = reference.map_key
+        own = artifacts.load_json(layout.CELLS / "measure.json", ("metrics",))
+        if own["metrics"]:
+            loading.load(own["own"], own["metrics"])
+            keys["own"] = artifacts.hash_values(own["metrics"])
         values |= {f"reference_{name}": other[name] for name in ("predicted", "correct", "raw_range")}
-        values |= measure(maps, reference, settings)
+        values |= measure(maps, reference, settings, f"measure {cell}")
+        beside = tuple(artifacts.load_maps(layout.maps(name, another)) for name in (cell, "reference"))
+        also = other_target(
+            values, (maps, reference), (beside[0], beside[1]), settings, f"measure {cell}, {another}"
+        )
+        values |= {f"{another.rpartition('-')[2]}_{name}": column for name, column in also.items()}
     table = pd.DataFrame(values)
     table.attrs = dict(keys)  # kept in the file: `collect` knows by them what the table was made from
     artifacts.save_table(layout.map_table(cell), table)

@@ -1,11 +1,20 @@
-"""Tables of per-image metrics → seed means, correlation maps, pair counts, segments and summaries.
+"""Tables of per-image metrics → seed means, correlation maps, pair counts; what is more than chance; questions.
 
-Pure pandas and numpy; no disk, no torch. Every definition: docs/metrics.md.
+Pure pandas, numpy and scipy; no disk, no torch. Every definition: docs/metrics.md, docs/statistics.md.
 """
 
+from auglens.stats.bias import bias_table, centre_map, mean_map
+from auglens.stats.cells import Cells, cells_of
+from auglens.stats.chains import chain_table
+from auglens.stats.clustering import structure
 from auglens.stats.correctness import SEGMENTS, segment_summary, segment_values, segments
-from auglens.stats.correlation import correlation_counts, correlation_map
+from auglens.stats.correlation import correlation_counts, correlation_map, pairs_of_map
+from auglens.stats.direct import direct_table, image_means, without_reference
+from auglens.stats.divergence import divergence_augs, divergence_points, divergence_table
+from auglens.stats.floor import floor_summary, floor_table, means_table
 from auglens.stats.pairs import pair_counts
+from auglens.stats.permutations import pair_table, self_resemblance
+from auglens.stats.resampling import image_weights
 from auglens.stats.seeds import (
     CONTROLS,
     REFERENCE,
@@ -15,32 +24,63 @@ from auglens.stats.seeds import (
     flag_maps,
     metrics_of,
 )
+from auglens.stats.separability import separability_table
+from auglens.stats.similarity import correlation_table, correlations, covariances, models_table
 from auglens.stats.summaries import (
     describe,
     extremes,
     metric_summary,
     performance,
     performance_summary,
+    seed_spread,
 )
+from auglens.stats.targets import target_table
 
 __all__ = [
     "CONTROLS",
     "REFERENCE",
     "SEGMENTS",
+    "Cells",
     "average_seeds",
+    "bias_table",
+    "cells_of",
+    "centre_map",
+    "chain_table",
     "correlation_counts",
     "correlation_map",
+    "correlation_table",
+    "correlations",
+    "covariances",
     "degenerate_counts",
     "describe",
+    "direct_table",
     "distinct_replicates",
+    "divergence_augs",
+    "divergence_points",
+    "divergence_table",
     "extremes",
     "flag_maps",
+    "floor_summary",
+    "floor_table",
+    "image_means",
+    "image_weights",
+    "mean_map",
+    "means_table",
     "metric_summary",
     "metrics_of",
+    "models_table",
     "pair_counts",
+    "pair_table",
+    "pairs_of_map",
     "performance",
     "performance_summary",
+    "seed_spread",
     "segment_summary",
     "segment_values",
     "segments",
+    "self_resemblance",
+    "separability_table",
+    "structure",
+    "target_table",
+    "without_reference",
 ]

@@ -1,9 +1,9 @@
 """Which augs behave alike: hierarchical clustering of correlation maps and of metric profiles, with its support.
 
-Average linkage on 1 − correlation (of single models, so that an aug with one model and one with three are alike in
-this), or on the distance of standardised profiles. A cluster's strength is the length of its stem: how much higher than the
-cluster itself the next merge lies. It is claimed where it is longer than the longest stem of 95 % of the trees that
-come of permuting the models among the augs.
+Average linkage on 1 − correlation of single models, so that an aug with one model and one with three are treated
+alike, or on the distance of standardised profiles. A cluster's strength is the length of its stem: how much higher
+than the cluster itself the next merge lies. It is claimed where its stem is longer than the longest of 95 % of the
+trees that come of permuting the models among the augs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scipy.spatial.distance import squareform
 from auglens.stats.cells import Cells, Floats
 from auglens.stats.permutations import p_value, permuted, resampled_seeds, without_controls
 from auglens.stats.resampling import weighted_means
-from auglens.stats.similarity import ALL, Covariances, correlations, fisher, mean_z
+from auglens.stats.similarity import ALL, Covariances, block_means, correlations, fisher
 
 PROFILES, WITH_CONTROLS = "profiles", "all with controls"
 CLUSTERS = ["source", "members", "size", "height", "support", "strength", "p", "claimed"]
@@ -79,7 +79,7 @@ def _zeroed(distance: Floats) -> Floats:
 
 def model_distance(covariance: Floats, averaging: Floats) -> Floats:
     """1 − mean correlation of single models, for one [A, C] average or a stack; one covariance or a stack."""
-    return np.asarray(1 - np.tanh(mean_z(fisher(correlations(covariance)), averaging)))
+    return np.asarray(1 - np.tanh(block_means(fisher(correlations(covariance)), averaging)))
 
 
 def profile_distance(means: Floats, averaging: Floats) -> Floats:
@@ -113,7 +113,7 @@ def structure(
 
     def mean_distance(covariance: Mapping[str, Floats], average: Floats) -> Floats:
         z = np.mean([fisher(correlations(covariance[metric])) for metric in usable], axis=0)
-        return np.asarray(1 - np.tanh(mean_z(z, average)))
+        return np.asarray(1 - np.tanh(block_means(z, average)))
 
     sources: dict[str, tuple[Sequence[str], Floats, Floats, Floats]] = {
         ALL: (augs, mean_distance(found.whole, averaging), mean_distance(found.draws, resampled),

@@ -34,6 +34,12 @@ def correlation_counts(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     return pd.DataFrame(present.T @ present, index=values.columns, columns=values.columns)
 
 
+def pairs_of_map(matrix: pd.DataFrame) -> pd.DataFrame:
+    """A `correlation_map` with one row per cell: aug_a, aug_b, correlation."""
+    rows = [(a, b, matrix.loc[a, b]) for a in matrix.index for b in matrix.columns]
+    return pd.DataFrame(rows, columns=["aug_a", "aug_b", "correlation"])
+
+
 def _images_by_aug(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     return images_by_aug(average_seeds(table, [metric]) if "seed" in table.columns else table, metric)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from auglens.stats.cells import Cells, Floats
 from auglens.stats.resampling import holm
 from auglens.stats.seeds import CONTROLS
-from auglens.stats.similarity import ALL, Covariances, correlations, fisher, mean_z, of_seed_means
+from auglens.stats.similarity import Covariances, block_means, correlations, fisher, of_seed_means
 
 PAIRS = [
     "aug_a", "aug_b", "strong", "weak", "strong_share", "weak_share", "strong_low", "strong_high", "weak_low",
@@ -68,7 +68,8 @@ def top_pairs(values: Floats, k: int) -> NDArray[np.bool_]:
 
 
 def pair_table(
-    cells: Cells, found: Covariances, metrics: Sequence[str], *, permutations: int, confidence: float, seed: int, k: int = 4
+    cells: Cells, found: Covariances, metrics: Sequence[str], *, permutations: int, confidence: float, seed: int,
+    k: int = 4,
 ) -> pd.DataFrame:  # fmt: skip
     """One row per pair of augs (controls left out): how often it is among the k most and least correlated of all.
 
@@ -92,7 +93,9 @@ def pair_table(
         return top_pairs(values, k).sum(0).astype(float), top_pairs(-values, k).sum(0).astype(float)
 
     def similarity(average: Floats) -> Floats:
-        z = [mean_z(fisher(correlations(found.whole[metric])), average)[..., at[0], at[1]] for metric in usable]
+        z = [
+            block_means(fisher(correlations(found.whole[metric])), average)[..., at[0], at[1]] for metric in usable
+        ]
         return np.asarray(np.mean(z, axis=0))
 
     strong, weak = counts(averaging, found.whole)
@@ -117,43 +120,30 @@ def pair_table(
 
 
 def self_resemblance(
-    cells: Cells, found: Covariances, metrics: Sequence[str], *, permutations: int, seed: int
+    cells: Cells, matrices: Mapping[str, Floats], *, permutations: int, seed: int
 ) -> pd.DataFrame:
-    """Do models of one aug resemble each other more than models of different augs? One row per metric and `all`.
+    """Do models of one aug resemble each other more than models of different augs? One row per matrix.
 
-    same_aug, other_aug: mean correlation of pairs of single models (through Fisher's z; controls left out); p:
-    one-sided, models permuted among the augs. NaN where no aug has two models.
+    matrices: name → how alike any two models are [C, C]; higher is more alike. Controls are left out. same_aug,
+    other_aug: means over pairs of models; p: one-sided, models permuted among the augs. NaN where no aug has two
+    models or a pair is undefined.
     """
-    cells, found = without_controls(cells, found)
-    averaging = cells.averaging()
-    count = len(cells.aug)
-    off = ~np.eye(count, dtype=bool)
-    generator = np.random.Generator(np.random.Philox(seed))
-    orders = generator.permuted(np.tile(np.arange(count), (permutations, 1)), axis=1)
-    z = {metric: np.where(off, fisher(correlations(found.whole[metric])), 0.0) for metric in metrics}
-    z[ALL] = np.mean([z[metric] for metric in metrics], axis=0)
-    same = (cells.aug[:, None] == cells.aug[None]) & off
-    other = off & ~same
     rows = []
-    for metric, values in z.items():
-        total = values[off].sum()
-        inside, number = values[same].sum(), int(same.sum())
-        if number == 0 or not other.any() or not np.isfinite(total):
-            rows.append((metric, np.nan, np.nan, np.nan, np.nan, count, len(averaging)))
-            continue
-        labels = cells.aug[orders]
-        null = np.array([values[(la[:, None] == la[None]) & off].sum() for la in labels])
-        within, between = inside / number, (total - inside) / int(other.sum())
-        p = float(p_value(np.array(inside), null))
-        rows.append(
-            (
-                metric,
-                np.tanh(within),
-                np.tanh(between),
-                np.tanh(within) - np.tanh(between),
-                p,
-                count,
-                len(averaging),
-            )
-        )
+    keep = np.flatnonzero([cells.augs[place] not in CONTROLS for place in cells.aug])
+    labels = cells.aug[keep]
+    off = ~np.eye(len(keep), dtype=bool)
+    same = (labels[:, None] == labels[None]) & off
+    number, others = int(same.sum()), int((off & ~same).sum())
+    generator = np.random.Generator(np.random.Philox(seed))
+    shuffled = generator.permuted(np.tile(labels, (permutations, 1)), axis=1)
+    for name, matrix in matrices.items():
+        values = np.where(off, matrix[np.ix_(keep, keep)], 0.0)
+        total = values.sum()
+        within, between, p = np.nan, np.nan, np.nan
+        if number and others and np.isfinite(total):
+            inside = values[same].sum()
+            within, between = inside / number, (total - inside) / others
+            null = [values[(one[:, None] == one[None]) & off].sum() for one in shuffled]
+            p = float(p_value(np.array(inside), np.array(null)))
+        rows.append((name, within, between, within - between, p, len(keep), len(set(labels.tolist()))))
     return pd.DataFrame(rows, columns=RESEMBLANCE)

@@ -1,7 +1,7 @@
 """Do two augs move the same images? Correlations over test images, of seed means and of single models.
 
 Everything comes from one matrix per metric, the covariance of the models over the test images: the covariance of
-two augs' seed means is the mean of its block. Images with an undefined value in any model are left out and counted.
+two augs' seed means is the mean of its block. Images with a value undefined in any model are left out, counted.
 """
 
 from __future__ import annotations
@@ -72,11 +72,12 @@ def of_seed_means(covariance: Floats, averaging: Floats) -> Floats:
     return correlations(averaging @ covariance @ np.swapaxes(averaging, -1, -2))
 
 
-def mean_z(z: Floats, averaging: Floats) -> Floats:
-    """Mean Fisher z [..., A, A] over pairs of single models, one of each aug; on the diagonal over pairs of
-    different models of the aug, NaN where it has one. z: [..., C, C]; averaging: [A, C] or a stack of them."""
-    z = np.where(np.eye(z.shape[-1], dtype=bool), 0.0, z)
-    blocks = averaging @ z @ np.swapaxes(averaging, -1, -2)
+def block_means(values: Floats, averaging: Floats) -> Floats:
+    """Means [..., A, A] of a quantity of pairs of models over pairs of one model of each aug; on the diagonal over
+    pairs of different models of the aug, NaN where it has one. values: [..., C, C], its diagonal is not looked at;
+    averaging: [A, C] or a stack of them, rows sum to 1."""
+    values = np.where(np.eye(values.shape[-1], dtype=bool), 0.0, values)
+    blocks = averaging @ values @ np.swapaxes(averaging, -1, -2)
     alike = (averaging**2).sum(-1)  # Σ w²: the weight that a model's pairs with itself take on the diagonal
     with np.errstate(invalid="ignore", divide="ignore"):
         own = np.where(alike < 1 - 1e-12, 1 / (1 - alike), np.nan)
@@ -177,9 +178,9 @@ def models_table(cells: Cells, found: Covariances, metrics: Sequence[str], confi
     np.fill_diagonal(pairs, counts * (counts - 1) // 2)
     rows: list[tuple] = []
     for metric, z in whole.items():
-        variance, df = seed_variances(cells, z, draws[metric][:CORRECTING], mean_z)
+        variance, df = seed_variances(cells, z, draws[metric][:CORRECTING], block_means)
         images = min(found.images[m] for m in metrics) if metric == ALL else found.images[metric]
-        estimate = mean_z(z, averaging)
-        low, high = interval(estimate, mean_z(draws[metric], averaging), variance, df, confidence, images)
+        estimate = block_means(z, averaging)
+        low, high = interval(estimate, block_means(draws[metric], averaging), variance, df, confidence, images)
         rows += _rows(metric, cells, estimate, low, high, pairs)
     return pd.DataFrame(rows, columns=MODELS)

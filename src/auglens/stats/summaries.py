@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,20 @@ def metric_summary(averaged: pd.DataFrame) -> pd.DataFrame:
             }
             rows.append(row)
     return pd.DataFrame(rows, columns=["aug", "metric", *DESCRIBED, "seeds_min", "seeds_max"])
+
+
+def seed_spread(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """One row per (aug, metric): sd over seeds of the mean over images, NaN with one, and the replicates.
+
+    table: distinct replicates, one row per (aug, seed, image); the reference's own rows are left out.
+    """
+    rows = table[table["aug"] != REFERENCE].replace([np.inf, -np.inf], np.nan)
+    means = rows.groupby(CELL, sort=False)[list(metrics)].mean()
+    found = []
+    for aug, group in means.groupby("aug", sort=False):
+        finite = group.notna().sum()
+        found += [(aug, metric, group[metric].std(ddof=1), int(finite[metric])) for metric in metrics]
+    return pd.DataFrame(found, columns=["aug", "metric", "sd", "replicates"])
 
 
 def performance(table: pd.DataFrame, classes: int) -> pd.DataFrame:
