@@ -1,11 +1,16 @@
-"""What tests share: the real data packs, found in AUGLENS_DATA, else in ../shared/data."""
+"""What tests share: the real data packs, found in AUGLENS_DATA, else in ../shared/data, and a browser."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 os.environ["OMP_NUM_THREADS"] = "1"  # tests run side by side: several threads each would wait for one another
 
@@ -23,3 +28,12 @@ def real_data() -> Path:
     if not (folder / "build_cifar10.py").exists():
         pytest.skip(f"no real data in {folder}; set AUGLENS_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium without a window; the test fails, and is not skipped, where it is missing."""
+    from tests.browser import launch_chromium
+
+    with launch_chromium() as browser:
+        yield browser

@@ -25,6 +25,7 @@ TOOLS = {
     "compose": "write params.yaml from conf/ (arguments as for Hydra: data=cifar10 seeds=[1,2])",
     "check": "this study's metric report against reports/expected.json (exit code 1: regressed, 2: unusable)",
     "publish": "this study's tables and figures into reports/published/NAME, to be committed",
+    "runs": "all finished runs of the MLflow store as one table (columns and examples: docs/runs.md)",
     "study": "run a study inside `mlflow run`: compose, reproduce, summarise",
     "ui": "the MLflow UI on loopback",
 }
@@ -53,6 +54,12 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--junit", metavar="FILE", help="the table for CI, as JUnit XML")
             command.add_argument("--report", default="reports", metavar="FOLDER")
             command.add_argument("--expected", default="reports/expected.json", metavar="FILE")
+        if name == "runs":
+            command.add_argument("--sql", metavar="QUERY", help="one SELECT over the table runs")
+            command.add_argument("--to", metavar="FILE", help="write to a .parquet or .csv file")
+            command.add_argument("--all", dest="every", action="store_true", help="the runs of every experiment")
+            help_text = "a,b or '*'; without names: list what there is"
+            command.add_argument("--columns", nargs="?", const="", metavar="NAMES", help=help_text)
         if name == "publish":
             command.add_argument("name", help="a folder in reports/published")
         if name == "ui":

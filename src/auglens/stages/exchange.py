@@ -80,6 +80,15 @@ def record(
             "files": content(paths),
         },
         "artifacts": {**paths, CARD: card_path},
+        "dataset": tracking.DatasetRecord(
+            name=manifest["name"],
+            content=manifest["content"],
+            source=manifest["source"],
+            shape=(3, manifest["size"], manifest["size"]),
+            dtype="uint8",
+            classes=len(manifest["classes"]),
+            counts=manifest["counts"],
+        ),
     }
     return tracking.CellRecord(
         cell=cell,
@@ -104,8 +113,8 @@ def with_figures(record: tracking.CellRecord, classes: list[str], folder: Path) 
     history = pd.DataFrame(report["epochs"]).assign(aug=record.aug, seed=record.seed)
     matrix = confusion_matrix(table["label"].to_numpy(), table["predicted"].to_numpy(), len(classes))
     pictures = {
-        "figures/curves.png": figures.training_curves(history),
-        "figures/confusion.png": figures.confusion_figure(matrix, classes, record.cell),
+        "curves.png": figures.training_curves(history),
+        "confusion.png": figures.confusion_figure(matrix, classes, record.cell),
     }
     for name, figure in pictures.items():
         artifacts.save_figure(folder / record.cell / name, figure)

@@ -8,6 +8,7 @@ from auglens.tracking.live import LiveFeed
 from auglens.tracking.records import (
     CellIdentity,
     CellRecord,
+    DatasetRecord,
     FoundRun,
     Published,
     StoreUnavailable,
@@ -15,18 +16,24 @@ from auglens.tracking.records import (
     refuse_foreign,
 )
 from auglens.tracking.store import store_uri
+from auglens.tracking.table import Column, RunTable, read_table, tabulate
 from auglens.tracking.tracker import NullTracker, Tracker
 
 __all__ = [
     "CellIdentity",
     "CellRecord",
+    "Column",
+    "DatasetRecord",
     "FoundRun",
     "LiveFeed",
     "NullTracker",
     "Published",
+    "RunTable",
     "StoreUnavailable",
     "Tracker",
     "content_digest",
+    "read_table",
     "refuse_foreign",
     "store_uri",
+    "tabulate",
 ]

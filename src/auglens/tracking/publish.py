@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import socket
 import tempfile
@@ -16,6 +18,7 @@ from auglens.tracking.records import (
     UNDEFINED,
     CellIdentity,
     CellRecord,
+    DatasetRecord,
     FoundRun,
     Outcome,
     Published,
@@ -60,6 +63,7 @@ def found_run(run: Any) -> FoundRun:
             tags=tags,
             metrics=dict(run.data.metrics),
             started=run.info.start_time,
+            params=dict(run.data.params),
         )
     except (KeyError, ValueError):
         raise ValueError(
@@ -200,12 +204,39 @@ def log_files(store: Store, run_id: str, artifacts: Mapping[str, Path]) -> None:
             store.client.log_artifacts(run_id, folder)
 
 
+def log_dataset(store: Store, run_id: str, dataset: DatasetRecord) -> None:
+    """The run's inputs, one for training and one for testing; logging them again changes nothing.
+
+    Two data sets of one name, since MLflow keeps one context for each (run, name, digest). It keeps the first
+    that it is given for a name and digest, so that the digest is of all that is said here.
+    """
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    tensors = {"features": (dataset.dtype, (-1, *dataset.shape)), "targets": ("int64", (-1,))}
+    specs = {
+        name: json.dumps([{"type": "tensor", "tensor-spec": {"dtype": dtype, "shape": shape}}])
+        for name, (dtype, shape) in tensors.items()
+    }
+    schema = json.dumps({"mlflow_tensorspec": specs})
+    source = json.dumps({"name": dataset.name, "sha256": dataset.source})
+    inputs = []
+    for context, counts in dataset.parts().items():
+        profile = json.dumps({**counts, "classes": dataset.classes, "content": dataset.content})
+        said = json.dumps([context, source, schema, profile])
+        digest = f"{dataset.content[:8]}-{hashlib.sha256(said.encode()).hexdigest()[:8]}"  # at most 36 characters
+        entity = Dataset(dataset.name, digest, "auglens", source, schema, profile)
+        inputs.append(DatasetInput(entity, [InputTag("mlflow.data.context", context)]))
+    store.client.log_inputs(run_id, inputs)
+
+
 def _fill(store: Store, run_id: str, record: CellRecord, logged: set[Point]) -> None:
     points, undefined = record.points()
     missing = [point for point in points if point not in logged]
     tags = {name if name.startswith("mlflow.") else PREFIX + name: value for name, value in record.tags.items()}
     tags |= identity_tags(record) | {CONTENT: record.content}
     log_points(store, run_id, [*missing, (UNDEFINED, float(undefined), 0)], record.params, tags)
+    if record.dataset is not None:  # after the metrics: a run that has them all is never completed, but replaced
+        log_dataset(store, run_id, record.dataset)
     log_files(store, run_id, record.artifacts)
 
 

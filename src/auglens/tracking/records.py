@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -43,6 +43,37 @@ class CellIdentity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DatasetRecord:
+    """What a model was trained and tested on. It names no path: the same data anywhere are the same record."""
+
+    name: str  # the data's name in the parameters
+    content: str  # hexadecimal hash of images, labels and splits
+    source: str  # hexadecimal hash of what they were read from
+    shape: tuple[int, ...]  # of one image: channels, height, width
+    dtype: str  # of the images, as numpy names it
+    classes: int
+    counts: Mapping[str, int]  # split -> images: train, validation, test
+
+    def __post_init__(self) -> None:
+        for name in ("content", "source"):
+            if not re.fullmatch(r"[0-9a-f]{16,128}", getattr(self, name)):
+                raise ValueError(
+                    f"dataset {self.name}: expected {name} to be a hexadecimal hash, got {getattr(self, name)!r}; "
+                    "take it from data/splits/manifest.json"
+                )
+        if "test" not in self.counts or len(self.counts) < 2:
+            raise ValueError(
+                f"dataset {self.name}: expected counts of 'train' and 'test', got {sorted(self.counts)}; "
+                "take them from data/splits/manifest.json"
+            )
+
+    def parts(self) -> dict[str, dict[str, int]]:
+        """MLflow's context -> the counts of its splits: the validation images choose the epoch of a training."""
+        training = {split: count for split, count in self.counts.items() if split != "test"}
+        return {"training": training, "testing": {"test": self.counts["test"]}}
+
+
+@dataclass(frozen=True, kw_only=True)
 class CellRecord(CellIdentity):
     """Everything published of one cell. A curve's item i is logged at step i + 1, its epoch."""
 
@@ -52,6 +83,7 @@ class CellRecord(CellIdentity):
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     artifacts: Mapping[str, Path] = field(default_factory=dict)  # path in the run -> local file
+    dataset: DatasetRecord | None = None  # logged as the run's inputs
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,6 +124,7 @@ class FoundRun:
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
     started: int  # milliseconds since 1970
+    params: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,19 +143,22 @@ def content_digest(
     curves: Mapping[str, Sequence[float]],
     tags: Mapping[str, str],
     artifacts: Mapping[str, Path],
+    dataset: DatasetRecord | None = None,
 ) -> str:
     """Hexadecimal sha256 over values and the files' contents; where the files lie does not enter."""
     files = {}
     for name, local in artifacts.items():
         with local.open("rb") as file:
             files[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    values = [
+    values: list[Any] = [
         dict(params),
         dict(metrics),
         {name: list(curve) for name, curve in curves.items()},
         dict(tags),
         files,
     ]
+    if dataset is not None:
+        values.append(asdict(dataset))
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
