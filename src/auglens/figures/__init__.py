@@ -3,26 +3,47 @@
 Every figure carries its alt text: `alt_text(figure)`. To save the same bytes twice, see `SAVE_RC`.
 """
 
+from auglens.figures.bias import bias_bars, mean_maps
 from auglens.figures.correlations import correlation_heatmap, correlation_heatmaps, pair_counts_chart
 from auglens.figures.distributions import metric_boxes, segment_boxes
+from auglens.figures.divergence import divergence_forest, divergence_scatter
+from auglens.figures.floor import floor_forest
 from auglens.figures.images import augmentation_sheet, extreme_grid
+from auglens.figures.pairs import correlation_intervals, pair_support
 from auglens.figures.performance import confusion_figure, performance_bars, training_curves
+from auglens.figures.questions import chains_forest, direct_heat, separability_forest, targets_dumbbell
+from auglens.figures.structure import agreement_heat, model_similarity
 from auglens.figures.style import SAVE_RC, SVG_METADATA, alt_text, aug_label, metric_label
+from auglens.figures.trees import dendrograms
 
 __all__ = [
     "SAVE_RC",
     "SVG_METADATA",
+    "agreement_heat",
     "alt_text",
     "aug_label",
     "augmentation_sheet",
+    "bias_bars",
+    "chains_forest",
     "confusion_figure",
     "correlation_heatmap",
     "correlation_heatmaps",
+    "correlation_intervals",
+    "dendrograms",
+    "direct_heat",
+    "divergence_forest",
+    "divergence_scatter",
     "extreme_grid",
+    "floor_forest",
+    "mean_maps",
     "metric_boxes",
     "metric_label",
+    "model_similarity",
     "pair_counts_chart",
+    "pair_support",
     "performance_bars",
     "segment_boxes",
+    "separability_forest",
+    "targets_dumbbell",
     "training_curves",
 ]

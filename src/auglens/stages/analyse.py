@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from auglens import artifacts, config, stats
+from auglens import artifacts, config, figures, stats
 from auglens.config import REFERENCE, AnalysisConfig
 from auglens.metrics import compare_all, to_fixed
 from auglens.progress import Progress
@@ -121,6 +121,33 @@ def mean_of(maps: artifacts.Maps) -> Any:
         if count:
             total, number = total + mean * count, number + count
     return total / number if number else np.full(total.shape, np.nan)
+
+
+def make_figures(
+    study: Collected, tables: Mapping[str, pd.DataFrame], trees: Mapping[str, Any], means: Mapping[str, Any]
+) -> dict[str, Figure]:
+    """Every figure by its file's name."""
+    metrics, further = list(study.metrics), list(study.further)
+    shown = [name for name in ("mad", "pearson") if name in metrics]
+    found = {
+        "floor.svg": figures.floor_forest(tables["floor"], tables["means"], metrics),
+        "further.svg": figures.floor_forest(tables["floor"], tables["means"], further),
+        "models.svg": figures.model_similarity(tables["models"]),
+        "correlation_intervals.svg": figures.correlation_intervals(tables["correlation"], shown),
+        "pairs.svg": figures.pair_support(tables["pairs"], len(metrics)),
+        "agreement.svg": figures.agreement_heat(tables["agreement"]),
+        "targets.svg": figures.targets_dumbbell(tables["targets"], shown),
+        "divergence.svg": figures.divergence_forest(tables["divergence"], shown),
+        "divergence_augs.svg": figures.divergence_scatter(tables["divergence_points"], shown),
+        "separability.svg": figures.separability_forest(tables["separability"]),
+        "chains.svg": figures.chains_forest(tables["chains"], shown),
+        "bias.svg": figures.bias_bars(tables["bias"], shown),
+        "mean_maps.svg": figures.mean_maps(means, "Mean finished map over all test images"),
+    }
+    found |= {f"direct_{metric}.svg": figures.direct_heat(tables["direct"], metric) for metric in shown}
+    if trees:
+        found["clusters.svg"] = figures.dendrograms(trees, tables["clusters"])
+    return found
 
 
 def run() -> None:

@@ -8,6 +8,7 @@ import torch
 from auglens import artifacts, config, figures
 from auglens.config import RESEED
 from auglens.data.augmentations import Part, augment, draws_anything, parse
+from auglens.own import loading
 from auglens.stages import layout
 
 SAMPLES = 10
@@ -23,6 +24,8 @@ def samples(labels: artifacts.Array, count: int) -> artifacts.Array:
 
 def run() -> None:
     settings = config.load()
+    if settings.own_augs:
+        loading.load(settings.own)
     prepared = artifacts.load_prepared(layout.SPLITS)
     labels = prepared.labels[prepared.train]
     images = torch.from_numpy(np.ascontiguousarray(prepared.images[prepared.train]))

@@ -44,7 +44,8 @@ def of_maps(
         for start in range(0, max(len(raw), 1), CHUNK):
             cut = slice(start, start + CHUNK)
             mine, theirs = finish(raw[cut], size), finish(reference[cut], size)
-            row = {"constant": is_constant(mine), "reference_constant": is_constant(theirs)}
+            row: dict[str, artifacts.Array] = {"constant": is_constant(mine)}
+            row["reference_constant"] = is_constant(theirs)
             row |= compare_maps(theirs, mine, settings.overlap)
             row |= compare_further(theirs, mine, reference[cut], raw[cut], settings.further)
             parts.append(row)

@@ -20,6 +20,7 @@ from auglens.data.augmentations import Part
 from auglens.data.views import View
 from auglens.device import find_device
 from auglens.models import build
+from auglens.own import loading
 from auglens.progress import Progress
 from auglens.stages import layout
 from auglens.tasks import CLASSIFICATION
@@ -90,6 +91,8 @@ def live(cell: str) -> contextlib.AbstractContextManager[tracking.LiveFeed]:
 def run(cell: str) -> None:
     compat.tune_allocator()
     spec = artifacts.load_json(layout.train_spec(cell), ("train_key", "model", "train", "parts", "streams"))
+    if "own" in spec:
+        loading.load(spec["own"], {part["name"]: part["code"] for part in spec["parts"] if "code" in part})
     work = layout.work(fingerprint(spec))
     finished, finished_report = work / "finished.safetensors", work / "finished.json"
     if finished_report.exists():
