@@ -139,6 +139,7 @@ LAZY = {
     "plan": {"data": {"data.augmentations.schema"}, "rng": set()},
     "measure": {"saliency": {"saliency.finishing"}},
     "compare": {"saliency": {"saliency.finishing"}},
+    "analyse": {"saliency": {"saliency.finishing"}},
 }
 
 

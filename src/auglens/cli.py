@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0; 1 where `check` finds a regression; 2 with one line for unusable input; 130 when interrupted."""
+    """Exit code 0; 1 where `check` finds a regression; 2 with one line for unusable input; 130: interrupted."""
     given = parser().parse_args(arguments)
     room = "stages" if given.command in STAGES else "commands"
     values = {name: value for name, value in vars(given).items() if name != "command"}

@@ -79,9 +79,9 @@ def make_page(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     path.write_text(SVG)
     numbers = pd.DataFrame(
         {
-            "aug": ["cutmix", "identity", "affine", "elastic"],
-            "mean": [10.5, 9.25, float("nan"), -100.0],
-            "n": [3, 20, 100, 1],
+            "aug": ["cutmix", "identity", "affine", "elastic", "shear"],
+            "mean": [10.5, 9.25, float("nan"), -100.0, -250.0],
+            "n": [3, 20, 100, 1, 7],
         }
     )
     parts: dict[str, Any] = {

@@ -87,21 +87,21 @@ def test_a_table_sorts_by_mouse_and_keyboard(visit: Callable[..., Any]) -> None:
     def column(at: int) -> list[str]:
         return [str(row.locator("th, td").nth(at).inner_text()) for row in means.locator("tbody tr").all()]
 
-    assert column(1) == ["10.5", "9.2", "–", "−100.0"]
+    assert column(1) == ["10.5", "9.2", "–", "−100.0", "−250.0"]
     head = means.locator("thead th").nth(1)
     head.locator("button").click()
-    assert column(1) == ["−100.0", "9.2", "10.5", "–"]
+    assert column(1) == ["−250.0", "−100.0", "9.2", "10.5", "–"]
     assert head.get_attribute("aria-sort") == "ascending"
     head.locator("button").focus()
     page.keyboard.press("Enter")
-    assert column(1) == ["10.5", "9.2", "−100.0", "–"]
+    assert column(1) == ["10.5", "9.2", "−100.0", "−250.0", "–"]
     assert head.get_attribute("aria-sort") == "descending"
     page.keyboard.press("Tab")
     page.keyboard.press("Space")  # n: whole numbers, not words
-    assert column(2) == ["1", "3", "20", "100"]
+    assert column(2) == ["1", "3", "7", "20", "100"]
     assert head.get_attribute("aria-sort") == "none"
     means.locator("thead th button").first.click()
-    assert column(0) == ["affine", "cutmix", "elastic", "identity"]
+    assert column(0) == ["affine", "cutmix", "elastic", "identity", "shear"]
 
 
 def test_rows_are_filtered(visit: Callable[..., Any]) -> None:

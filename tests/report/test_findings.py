@@ -54,7 +54,6 @@ def study(replicates: int = 3, **changes: object) -> Study:
         "steps": {"reference": 1430, "affine": 2860, "identity": 2860},
         "replicates": dict.fromkeys(augs, replicates) | {"equalize": 1},
         "absent": (),
-        "confidence": 0.95,
     }
     return Study(**(values | changes))  # type: ignore[arg-type]
 

@@ -52,7 +52,7 @@ class Mark:
         # A vertical tick is a line: it needs height and a stroke where the others need an area.
         size, edge = (8.0, 1.8) if self.marker == "|" else (5.0, 1.2)
         face = self.colour if self.filled else "white"
-        return {"marker": self.marker, "color": self.colour, "markerfacecolor": self.colour, "markersize": size,
+        return {"marker": self.marker, "color": self.colour, "markerfacecolor": face, "markersize": size,
                 "markeredgewidth": edge}  # fmt: skip
 
 

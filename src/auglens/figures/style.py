@@ -32,7 +32,7 @@ STYLE: Any = {
 
 # For saving: `with rc_context(SAVE_RC): figure.savefig(path, metadata=SVG_METADATA)`. With a random salt or a
 # date two SVGs of one figure differ. fonttype none keeps text as text: small, and searchable.
-SAVE_RC: Any = {"svg.hashsalt": "auglens", "svg.fonttype": "none"}
+SAVE_RC: Any = {"svg.hashsalt": "auglens", "svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"]}
 SVG_METADATA: dict[str, Any] = {"Date": None}
 
 # Okabe and Ito's palette.
@@ -46,6 +46,10 @@ _METRICS = {
     "pearson": "Pearson",
     "spearman": "Spearman",
     "class_kld": "Class-KLD",
+    "ssim": "SSIM",
+    "js": "Jensen–Shannon",
+    "emd": "Earth mover's distance",
+    "centre_shift": "Centre shift",
 }
 
 

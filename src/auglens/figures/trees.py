@@ -17,6 +17,7 @@ from auglens.figures.style import BLACK, BLUE, STYLE, aug_label, describe_figure
 from auglens.stats import CONTROLS
 
 ALL, PROFILES = "all", "profiles"
+MOST_EACH = 16  # augs and controls: with more, a tree for every metric makes a figure of a metre
 LARGE = (ALL, "all with controls")  # sources drawn over the whole width
 SOURCES = {ALL: "All metrics together", "all with controls": "All metrics, with the controls",
             PROFILES: "Profiles of means"}  # fmt: skip
@@ -32,11 +33,14 @@ def dendrograms(
     """One tree per source, that of all metrics the largest; numbers at the nodes: support in per cent.
 
     trees: source → {"labels", "linkage" (scipy's), "cophenetic"}; clusters: columns source, members ("a, b"),
-    support, claimed; sources: which trees, all by default. Claimed clusters are drawn thick and in colour. A tree
-    with a height that is not finite is left out. The axis begins below the lowest merge, not at 0.
+    support, claimed; sources: which trees, all by default, but with more than MOST_EACH augs those of
+    single metrics only on request. Claimed clusters are drawn thick and in colour. A tree with a height that is
+    not finite is left out. The axis begins below the lowest merge, not at 0.
     """
-    wanted = {name: trees[name] for name in (trees if sources is None else sources) if name in trees}
-    drawn = {name: tree for name, tree in wanted.items() if _whole(tree)}
+    whole = {name: tree for name, tree in trees.items() if _whole(tree)}
+    crowded = sources is None and max((len(tree["labels"]) for tree in whole.values()), default=0) > MOST_EACH
+    wanted = [*LARGE, PROFILES] if crowded else whole if sources is None else sources
+    drawn = {name: whole[name] for name in wanted if name in whole}
     if not drawn:
         return not_defined("Trees of the augs", clusters, "a tree needs three augs or more with correlations")
     large = [name for name in drawn if name in LARGE]
@@ -57,7 +61,7 @@ def dendrograms(
             axes = figure.add_subplot(grid[len(large) + n, k])
             told.append(_tree(axes, name, drawn[name], clusters, size=6.5))
     note(figure, "At a node: support under resampling, per cent. Thick and blue: claimed. c: cophenetic "
-                 "correlation. Axis: height, 1 − correlation (profiles: distance), not from 0.")  # fmt: skip
+                 "correlation. Axis: height, 1 − correlation (profiles: distance), rarely from 0.")  # fmt: skip
     return describe_figure(figure, f"Dendrograms of the augs, one per source. {'; '.join(told)}.")
 
 
@@ -82,8 +86,6 @@ def _tree(axes: Axes, name: str, tree: Mapping[str, Any], clusters: pd.DataFrame
     start = max(lowest - 0.3 * (top - lowest), 0.0) if top > lowest else 0.0
     at = {leaf: (start, places[leaf], frozenset([labels[leaf]])) for leaf in places}
     claimed = [members for members, (_, claim) in known.items() if claim]
-    # In the small trees it would double the file.
-    behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.4} if name in LARGE else None
     lines: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
     for n, (a, b, height, _) in enumerate(merges):
         (xa, ya, ma), (xb, yb, mb) = at[int(a)], at[int(b)]
@@ -95,7 +97,7 @@ def _tree(axes: Axes, name: str, tree: Mapping[str, Any], clusters: pd.DataFrame
         if np.isfinite(support):
             axes.annotate(f"{100 * support:.0f}", (float(height), (ya + yb) / 2), (1.5, 0.8), fontsize=size - 0.5,
                           textcoords="offset points", va="bottom", fontweight="bold" if claim else "normal",
-                          color=BLUE if claim else BLACK, bbox=behind, zorder=4)  # fmt: skip
+                          color=BLUE if claim else BLACK, zorder=4)  # fmt: skip
     for inside, points in lines.items():
         if points:
             x, y = np.array(points).T

@@ -25,7 +25,6 @@ class Study:
     steps: Mapping[str, int]
     replicates: Mapping[str, int]
     absent: Sequence[str]
-    confidence: float
 
 
 def findings(tables: Tables, study: Study) -> list[Finding]:

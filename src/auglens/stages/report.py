@@ -1,88 +1,145 @@
-"""report: the comparison → reports/index.html."""
+"""report: comparison and analysis → reports/index.html."""
 
 from __future__ import annotations
 
+import platform
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from auglens import artifacts
-from auglens.config import REFERENCE
-from auglens.report import Picture, Table, render, table
+from auglens.config import CONTROLS, REFERENCE
+from auglens.report import (
+    BrowserData,
+    Picture,
+    Section,
+    Study,
+    Table,
+    browser_data,
+    budget_left,
+    findings,
+    first_seeds,
+    render,
+    table,
+)
+from auglens.report.contents import AUGS, SECTIONS, TABLES
 from auglens.stages import layout
 
-CAPTIONS = {
-    "performance.svg": "Performance on the test images: mean over seeds, a dot per model, the reference dashed.",
-    "metrics.svg": "How far the maps moved from the reference's, per test image. The controls (identity, noise,"
-    " reseed) change nothing of interest: they are the noise floor.",
-    "correlations.svg": "Which augs move the maps of the same images: correlation over test images, per metric.",
-    "pairs.svg": "How often a pair is among the four most and the four least correlated, over the metrics.",
-    "curves.svg": "Training: validation solid, training dashed.",
-}
-TABLES = {
-    "performance_summary": ("Performance", "Mean and sd over distinct models; macro averages."),
-    "metric_summary": (
-        "Metrics of the maps",
-        "Over the test images of seed-averaged values; n = images used.",
-    ),
-    "pairs_strong": ("Strong pairs", "In how many metrics a pair is among the most correlated."),
-    "pairs_weak": ("Weak pairs", "In how many metrics a pair is among the least correlated."),
-    "degenerate": (
-        "Degenerate maps",
-        "Constant, flat (raw range below 1e-6 of the median) and undefined values.",
-    ),
-    "segments": ("By correctness", "Both models right, one right, both wrong."),
-}
+FOLDERS = {"comparison": layout.COMPARISON, "analysis": layout.ANALYSIS}
+TITLE = "What does an augmentation change in what the classifier looks at?"
+PACKAGES = ("auglens", "torch", "torchvision", "timm", "numpy", "scipy", "pandas", "scikit-learn", "dvc", "mlflow")
+COMMANDS = (
+    "git checkout THE_COMMIT_OF_THIS_STUDY   # params.yaml and dvc.lock are part of it",
+    "make study                              # or: dvc pull && dvc repro",
+)
+ROWS = 200  # of a table on the page; the CSV holds the rest
 
 
-def sentences(study: dict[str, Any], scores: pd.DataFrame, counts: pd.DataFrame) -> list[str]:
-    """What the page says first: what was compared, what is absent, what is degenerate."""
-    cells = study["cells"]
-    models = len({row["checkpoint_sha256"] for row in cells if row["aug"] != REFERENCE})
-    augs = len({row["aug"] for row in cells} - {REFERENCE})
-    found = [
-        f"{len(cells) - 1} cells of {augs} augs and controls, {models} distinct models, against one reference."
-    ]
-    accuracy = scores[scores["score"] == "accuracy"].set_index("aug")["mean"]
-    others = accuracy.drop(REFERENCE)
-    if len(others):
-        found.append(
-            f"Test accuracy: reference {accuracy[REFERENCE]:.3f}; highest {others.max():.3f} ({others.idxmax()}),"
-            f" lowest {others.min():.3f} ({others.idxmin()})."
-        )
-    constant, flat = int(counts["constant"].sum()), int(counts["flat"].sum())
-    found.append(f"Degenerate maps: {constant} constant and {flat} flat of {int(counts['images'].sum())}.")
-    if study["absent"]:
-        found.append(f"Absent, and so not compared: {', '.join(study['absent'])}.")
+def load_tables() -> dict[str, pd.DataFrame]:
+    """The tables that there are; a study of the reference alone has no analysis, a chainless one no chains."""
+    found = {}
+    for told in TABLES:
+        path = FOLDERS[told.folder] / f"{told.file}.csv"
+        if path.exists():
+            found[told.file] = pd.read_csv(path)
     return found
 
 
-def pictures(folder: Path) -> list[Picture]:
-    alt = artifacts.load_json(folder / "alt.json")
-    names = [name for name in CAPTIONS if name in alt]
-    names += [name for name in alt if name.startswith("extremes/")]
-    sheet = Picture(layout.AUGS, "Sample images, untouched and under each aug.", "What the augs make of an image.")
-    return [sheet, *(Picture(folder / name, alt[name], CAPTIONS.get(name, alt[name])) for name in names)]
+def make_tables(frames: dict[str, pd.DataFrame]) -> list[Table]:
+    return [
+        table(told.title, told.caption, frames[told.file], group=told.group, controls=CONTROLS, rows=ROWS,
+              source=f"reports/{told.folder}/{told.file}.csv")
+        for told in TABLES if told.file in frames and len(frames[told.file])
+    ]  # fmt: skip
+
+
+def make_sections() -> list[Section]:
+    alt = {name: artifacts.load_json(folder / "figures/alt.json") for name, folder in FOLDERS.items()}
+    found = []
+    for anchor, title, text, figures in SECTIONS:
+        pictures = [
+            Picture(FOLDERS[one.folder] / "figures" / one.file, alt[one.folder][one.file], one.caption)
+            for one in figures
+            if one.file in alt[one.folder]
+        ]
+        found.append(Section(anchor, title, text, pictures))
+    sheet = Picture(layout.AUGS, "Sample images, untouched and under each aug.", "Sample images under each aug.")
+    return [*found, Section("augs", AUGS, "", [sheet])]
+
+
+def make_browser(study: dict[str, Any], page: str, labels: dict[str, str]) -> BrowserData:
+    """The test images with the maps of each aug's first seed, in the bytes that the page has left."""
+    prepared = artifacts.load_prepared(layout.SPLITS)
+    values = artifacts.load_table(layout.PER_IMAGE, ("aug", "seed", "image", "label", "predicted"))
+    for name in labels:
+        if name not in values:  # a study of the reference alone compares nothing
+            values[name] = float("nan")
+    files = {
+        aug: f"{REFERENCE}.npz" if aug == REFERENCE else f"{aug}-{seed}.npz"
+        for aug, seed in first_seeds(values).items()
+    }
+    maps = {aug: artifacts.load_maps(layout.STUDY_MAPS / name).raw for aug, name in files.items()}
+    return browser_data(
+        prepared.images, prepared.test, prepared.manifest["classes"], values, maps, labels, controls=CONTROLS,
+        budget=budget_left(page),
+    )  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # mlflow and dvc are no part of the core
+            continue
+    return found
 
 
 def run() -> None:
-    study = artifacts.load_json(layout.RUNS, ("study_key", "cells", "absent"))
-    frames = {name: pd.read_csv(layout.COMPARISON / f"{name}.csv") for name in TABLES}
-    tables: list[Table] = [table(*TABLES[name], frame) for name, frame in frames.items()]
-    facts = {
-        "study key": study["study_key"],
-        "reference": study["reference_train_key"],
-        "variant": study["variant"],
-        "metrics": ", ".join(study["metrics"]),
-        "Class-KLD ε": f"{study['kld_eps']:g}",
-    }
-    page = render(
-        summary=sentences(study, frames["performance_summary"], frames["degenerate"]),
-        pictures=pictures(layout.COMPARISON / "figures"),
-        tables=tables,
-        facts=facts,
-        parameters=Path("params.yaml").read_text(encoding="utf-8"),
+    study = artifacts.load_json(layout.RUNS, ("study_key", "cells", "absent", "metrics", "further"))
+    manifest = artifacts.load_json(layout.SPLITS / "manifest.json", ("name", "counts", "classes"))
+    frames = load_tables()
+    cells = study["cells"]
+    distinct: dict[str, set[str]] = {}
+    for row in cells:
+        distinct.setdefault(row["aug"], set()).add(row["checkpoint_sha256"])
+    told = Study(
+        metrics=study["metrics"],
+        further=study["further"],
+        steps={row["aug"]: row["steps"] for row in reversed(cells)},
+        replicates={aug: len(models) for aug, models in distinct.items()},
+        absent=study["absent"],
     )
-    artifacts.save_text(layout.REPORT, page)
-    print(f"report: {layout.REPORT}")
+    models = sum(map(len, distinct.values()))
+    facts = {
+        "Data": f"{manifest['name']}, {len(manifest['classes'])} classes",
+        "Cells": f"{len(cells)} ({models} distinct models)",
+        "Test images": f"{manifest['counts']['test']:,}",
+        "Explained": study["variant"],
+        "Study": study["study_key"][:12],
+    }
+    page: dict[str, Any] = {
+        "title": TITLE,
+        "findings": findings(frames, told),
+        "facts": facts,
+        "sections": make_sections(),
+        "tables": make_tables(frames),
+        "fingerprint": {
+            "study key": study["study_key"],
+            "reference's train key": study["reference_train_key"],
+            "data": str(manifest.get("content", "")),
+            "Class-KLD ε": f"{study['kld_eps']:g}",
+        },
+        "versions": versions(),
+        "commands": COMMANDS,
+        "parameters": Path("params.yaml").read_text(encoding="utf-8"),
+    }
+    labels = {name: name.replace("_", " ") for name in study["metrics"]}
+    browser = make_browser(study, render(**page, browser=None), labels)
+    artifacts.save_text(layout.REPORT, render(**page, browser=browser))
+    size = layout.REPORT.stat().st_size / 1e6
+    print(
+        f"report: {layout.REPORT}, {size:.1f} MB, {len(browser.labels)} of {browser.total} test images to browse"
+    )
