@@ -737,6 +737,19 @@ def test_a_study_with_ones_own_of_each_kind(capsys: pytest.CaptureFixture[str]) 
     assert main(["train", "noise-1"]) == 0
 
 
+def test_the_guide_quotes_the_example() -> None:
+    guide = (ROOT / "docs/own.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    assert len(blocks) == 3
+    lines = {line.strip() for line in EXAMPLE.splitlines()}
+    quoted = [line.strip() for block in blocks for line in block.splitlines() if line.strip()]
+    functions = ("def ", "from auglens.own")  # shortened: without types, without the other names
+    assert [line for line in quoted if line not in lines and not line.startswith(functions)] == []
+    for found in read(example()).declared.values():
+        assert found.definition in guide
+        assert f"`{found.name}" in guide or f"def {found.name}(" in guide
+
+
 def test_the_example_is_the_default_module() -> None:
     assert yaml.safe_load((ROOT / "params.yaml").read_text())["own"] == "examples/own.py"
     assert replace(settings(), own="examples/own.py") == settings()

@@ -16,7 +16,9 @@ from typing import Any
 import yaml
 
 from auglens.data.augmentations import schema
+from auglens.own import names, source
 
+CONTROLS = schema.CONTROLS
 REFERENCE = "reference"  # the cell, and the aug, of the one un-augmented model
 RESEED = "reseed"  # the control without a second half: other initial weights and order instead
 STREAMS = ("augmentation", "dropout", "init", "order")
@@ -108,6 +110,12 @@ class StreamsConfig:
             one_of("streams.vary", stream, STREAMS)
 
 
+def other_variant(variant: str) -> str:
+    """`gradcam-predicted` ↔ `gradcam-true`."""
+    method, _, target = variant.rpartition("-")
+    return f"{method}-{'true' if target == 'predicted' else 'predicted'}"
+
+
 @dataclass(frozen=True)
 class MapsConfig:
     method: str
@@ -116,7 +124,7 @@ class MapsConfig:
     batch_size: int
 
     def __post_init__(self) -> None:
-        one_of("maps.method", self.method, ("gradcam",))
+        one_of("maps.method", self.method, (*names.METHODS, *source.current().names(names.MAP_METHOD)))
         one_of("maps.target", self.target, ("predicted", "true"))
         require(bool(self.layer), "maps.layer", "features, last_conv or a module's name", self.layer)
         require(self.batch_size >= 1, "maps.batch_size", "1 or more", self.batch_size)
@@ -125,12 +133,17 @@ class MapsConfig:
     def variant(self) -> str:
         return f"{self.method}-{self.target}"
 
+    @property
+    def other_variant(self) -> str:
+        """The same method with the other target: explained and measured beside the study's own."""
+        return other_variant(self.variant)
+
 
 @dataclass(frozen=True)
 class MeasureConfig:
     overlap: tuple[float, ...]
     kld_eps: float
-    further: tuple[str, ...]  # metrics beside the eight: they have tables and a floor, but no part in the pair counts
+    further: tuple[str, ...]  # metrics beside the eight: with tables and a floor, but no part in the pair counts
 
     def __post_init__(self) -> None:
         require(len(self.overlap) > 0, "measure.overlap", "at least one percentage", list(self.overlap))
@@ -141,12 +154,19 @@ class MeasureConfig:
         require(0 < self.kld_eps < 1, "measure.kld_eps", "a value in (0, 1)", self.kld_eps)
         unique = len(set(self.further)) == len(self.further)
         require(unique, "measure.further", "each metric once", list(self.further))
+        for name in self.further:
+            one_of("measure.further", name, (*names.FURTHER, *source.current().names(names.METRIC)))
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Names of the metrics, in the order of every table."""
+        """Names of the study's metrics, in the order of every table: eight with three overlaps."""
         overlaps = (f"overlap_{value:g}" for value in self.overlap)
         return ("mad", "msd", "pearson", "spearman", *overlaps, "class_kld")
+
+    @property
+    def every(self) -> tuple[str, ...]:
+        """The metrics and the further ones."""
+        return (*self.metrics, *self.further)
 
 
 @dataclass(frozen=True)
@@ -202,12 +222,13 @@ class AugConfig:
             schema.validate(name, values)
         for name in self.names:
             for part in schema.parse(name):
-                known = part in self.parameters or part in schema.CONTROLS
+                known = part in self.parameters or not schema.known()[part].knobs
                 require(known, f"aug.{part}", f"the parameters of {part} (used by {name})", None)
 
 
 @dataclass(frozen=True)
 class Config:
+    own: str  # path of the Python file of one's own augs, map methods and metrics; see docs/own.md
     data: DataConfig
     model: ModelConfig
     train: TrainConfig
@@ -221,10 +242,23 @@ class Config:
     tracking: TrackingConfig
 
     def __post_init__(self) -> None:
+        source.check_path(self.own)
         require(len(self.seeds) > 0, "seeds", "at least one seed", list(self.seeds))
         require(len(set(self.seeds)) == len(self.seeds), "seeds", "each seed once", list(self.seeds))
         for seed in self.seeds:
             require(0 <= seed < 2**31, "seeds", "whole numbers from 0 to 2147483647", seed)
+
+    @property
+    def own_augs(self) -> tuple[str, ...]:
+        """Parts of the study's augs that are one's own."""
+        parts = dict.fromkeys(part for name in self.aug.names for part in schema.parse(name))
+        return tuple(part for part in parts if part not in schema.SPECS)
+
+    @property
+    def own_names(self) -> tuple[str, ...]:
+        """Every name of the study that is one's own: augs, then the map method, then metrics."""
+        method = () if self.maps.method in names.METHODS else (self.maps.method,)
+        return (*self.own_augs, *method, *(name for name in self.measure.further if name not in names.FURTHER))
 
 
 def _convert(value: Any, annotation: Any, key: str) -> Any:
@@ -270,8 +304,32 @@ def _build(cls: Any, values: Any, where: str) -> Any:
     return cls(**{key: _convert(value, hints[key], f"{prefix}{key}") for key, value in values.items()})
 
 
+def _foreign(values: Any) -> bool:
+    """Whether the parameters name an aug, a map method or a metric that is none of auglens's."""
+    groups = (values.get(key) if isinstance(values, Mapping) else None for key in ("aug", "maps", "measure"))
+    aug, maps, measure = (dict(found) if isinstance(found, Mapping) else {} for found in groups)
+    lists = (aug.pop("names", None), measure.get("further"))
+    augs, further = (found if isinstance(found, list) else [] for found in lists)
+    parts = {part for name in augs for part in str(name).split("+")} | set(aug)
+    known = parts <= schema.SPECS.keys() and set(map(str, further)) <= set(names.FURTHER)
+    return not known or maps.get("method", "gradcam") not in names.METHODS
+
+
 def from_mapping(values: Mapping[str, Any]) -> Config:
-    """The whole of `params.yaml`, checked. Raises ValueError in one line naming the key and the fix."""
+    """The whole of `params.yaml`, checked. Raises ValueError in one line naming the key and the fix.
+
+    Where a name is none of auglens's, the file that `own` names is read for it, but not run.
+    """
+    source.use(None)
+    if not _foreign(values):
+        return _build(Config, values, "")
+    path = values.get("own")
+    if not isinstance(path, str) or not Path(path).exists():
+        try:
+            return _build(Config, values, "")
+        except ValueError as error:
+            raise ValueError(f"{error} (if it is one's own: parameter own: no file {path!r})") from None
+    source.use(source.read(path))
     return _build(Config, values, "")
 
 

@@ -12,6 +12,8 @@ from typing import Any
 from auglens.artifacts import hash_values
 from auglens.config import REFERENCE, RESEED, STREAMS, Config
 from auglens.data.augmentations import schema
+from auglens.own import names
+from auglens.own.source import Source
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,24 @@ class Plan:
     cells: tuple[Cell, ...]
     study_key: str
     live: dict[str, Any] | None  # where trainings are fed to while they run
+    own: dict[str, Any] | None = None  # what it uses of one's own: path, and per name kind, definition, code
 
     @property
     def reference(self) -> Cell:
         return self.cells[0]
 
+    @property
+    def measure(self) -> dict[str, Any]:
+        """What `measure` needs beside its parameters: the metrics of one's own, name → code, and their file."""
+        told = self.own["names"] if self.own else {}
+        metrics = {name: found["code"] for name, found in told.items() if found["kind"] == names.METRIC}
+        return {"metrics": metrics} | ({"own": self.own["path"]} if self.own and metrics else {})
+
     def index(self) -> dict[str, Any]:
         """What `collect` needs to know of every cell."""
-        return {
+        metrics = self.measure["metrics"]
+        own = {"own": self.own} if self.own else {}
+        return (own | {"own_metrics": hash_values(metrics)} if metrics else own) | {
             "study_key": self.study_key,
             "reference_train_key": self.reference.train["train_key"],
             "live": self.live,
@@ -76,9 +88,32 @@ def streams(
     }
 
 
-def _cell(config: Config, aug: str, seed: int, data: str) -> Cell:
-    names = () if aug in (REFERENCE, RESEED) else schema.parse(aug)
-    parts = [{"name": name, "params": dict(config.aug.parameters.get(name, {}))} for name in names]
+def _own(config: Config, source: Source | None) -> dict[str, Any] | None:
+    """What the study uses of one's own; ValueError where `source` does not declare it."""
+    used = config.own_names
+    missing = [name for name in used if source is None or name not in source.declared]
+    if source is None or missing:
+        if missing:
+            raise ValueError(f"plan: {missing[0]} is one's own: expected its declaration; pass read(config.own)")
+        return None
+    told = {name: source.declared[name] for name in used}
+    found = {
+        name: {"kind": one.kind, "definition": one.definition, "code": one.code}
+        | ({"higher_is_closer": one.higher_is_closer} if one.kind == names.METRIC else {})
+        for name, one in told.items()
+    }
+    return {"path": source.path, "names": found} if found else None
+
+
+def _cell(config: Config, aug: str, seed: int, data: str, own: dict[str, Any] | None) -> Cell:
+    mine = own["names"] if own else {}
+    path = {"own": own["path"]} if own else {}
+    parsed = () if aug in (REFERENCE, RESEED) else schema.parse(aug)
+    parts = [
+        {"name": name, "params": dict(config.aug.parameters.get(name, {}))}
+        | ({"code": mine[name]["code"]} if name in mine else {})
+        for name in parsed
+    ]
     vary = {REFERENCE: (), RESEED: STREAMS}.get(aug, config.streams.vary)
     decides: dict[str, Any] = {
         "data": data,
@@ -90,18 +125,27 @@ def _cell(config: Config, aug: str, seed: int, data: str) -> Cell:
     }
     name = REFERENCE if aug == REFERENCE else f"{aug}-{seed}"
     head = {"cell": name, "aug": aug, "seed": seed}
-    train = head | {"train_key": hash_values(decides)} | decides
+    # Where the file lies decides nothing, its code does.
+    train = head | {"train_key": hash_values(decides)} | decides | (path if mine.keys() & set(parsed) else {})
     explains = asdict(config.maps) | {"threads": config.train.threads, "device": config.train.device}
+    if config.maps.method in mine:
+        explains |= {"code": mine[config.maps.method]["code"]}
     map_key = hash_values([train["train_key"], explains])
     maps = head | {"map_key": map_key, "train_key": train["train_key"], "variant": config.maps.variant} | explains
+    maps |= path if config.maps.method in mine else {}
     return Cell(name, aug, seed, hash_values([aug, parts, vary]), train, maps)
 
 
-def make_plan(config: Config, data: str) -> Plan:
-    """The cells of `config` over prepared data whose content hash is `data`."""
+def make_plan(config: Config, data: str, source: Source | None = None) -> Plan:
+    """The cells of `config` over prepared data whose content hash is `data`. source: the file of one's own, where
+    the study uses any of it."""
+    own = _own(config, source)
     augs = [(aug, seed) for aug in config.aug.names for seed in config.seeds]
-    cells = tuple(_cell(config, aug, seed, data) for aug, seed in [(REFERENCE, 0), *augs])
+    cells = tuple(_cell(config, aug, seed, data, own) for aug, seed in [(REFERENCE, 0), *augs])
     explains = asdict(config.maps) | {"metrics": asdict(config.measure)}
+    shared = [name for name in config.own_names if name not in config.own_augs]
+    if own and shared:
+        explains |= {"own": {name: own["names"][name]["code"] for name in shared}}
     tracking = config.tracking
     live = {"uri": tracking.uri, "experiment": tracking.experiment} if tracking.live else None
-    return Plan(cells, hash_values([cells[0].train["train_key"], explains]), live)
+    return Plan(cells, hash_values([cells[0].train["train_key"], explains]), live, own)

@@ -25,14 +25,15 @@ class StudyCell:
 
 
 def order(cell: StudyCell) -> tuple[int, int, str, int]:
-    """The reference, the seven, chains by name, the controls: the order of every table and figure."""
+    """The reference, the seven, one's own, chains by name, the controls: the order of every table and figure."""
     if cell.aug == REFERENCE:
         return (0, 0, "", 0)
     if cell.aug in schema.AUGS:
         return (1, schema.AUGS.index(cell.aug), cell.aug, cell.seed)
     if cell.aug in schema.CONTROLS:
         return (3, schema.CONTROLS.index(cell.aug), cell.aug, cell.seed)
-    return (2, 0, cell.aug, cell.seed)
+    own = "+" not in cell.aug
+    return (1, len(schema.AUGS), cell.aug, cell.seed) if own else (2, 0, cell.aug, cell.seed)
 
 
 def choose(

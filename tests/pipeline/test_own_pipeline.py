@@ -42,14 +42,14 @@ def test_an_aug_a_map_method_and_a_metric_of_ones_own_join_the_study(tmp_path: P
     told = project.run("auglens", "collect").stdout
     assert "3 unchanged" in told
 
-    edit(project, "1 - images, images)", "0.9 - images, images)")
+    edit(project, "1 - images, images)", "0.5 * images, images)")
     expected = {f"{stage}@solarize-1" for stage in ("train", "explain", "measure")}
     assert set(of_cells(project.repro())) == expected
 
     edit(project, "np.hypot(", "0.5 * np.hypot(")
     assert set(of_cells(project.repro())) == {"measure@solarize-1", "measure@noise-1"}
 
-    edit(project, "0.9 - images, images)", "2 - images, images)")
+    edit(project, "0.5 * images, images)", "2 - images, images)")
     before = project.bytes("data/cells/*.json")
     result = project.run("dvc", "repro", check=False)
     assert "examples/own.py: augmentation solarize: expected values in [0, 1], got 0 to" in result.stderr

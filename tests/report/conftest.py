@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,14 +111,6 @@ def make_page(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Callabl
         return render(**{**parts, "browser": study.browser(), **replaced})
 
     return make
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    from tests.browser import launch_chromium
-
-    with launch_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="session")

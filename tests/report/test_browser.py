@@ -149,12 +149,14 @@ def test_the_browser_finds_images_by_outcome_class_and_number(visit: Callable[..
     for mode, chosen in cases.items():
         page.locator("#b-mode").select_option(mode)
         seen = []
-        for _ in range(int(chosen.sum())):
+        wanted = chosen.index[chosen].tolist()
+        assert f"(1 of {len(wanted)})" in status(page)
+        for _ in wanted[:3]:
             seen.append(int(re.findall(r"Test image (\d+),", status(page))[0]))
             verdict = page.locator("[data-model=color_jitter] p").nth(1).inner_text()
             assert ("✓ right" in verdict) == (mode == "gained")
             page.locator("#b-next").click()
-        assert seen == chosen.index[chosen].tolist()
+        assert seen == wanted[:3]
     page.locator("#b-mode").select_option("class")
     page.locator("#b-class").select_option(index=2)
     first = study.table.loc[study.table["label"] == 2, "image"].min()
@@ -205,18 +207,18 @@ def test_tab_reaches_everything_in_order_beginning_with_the_skip_link(visit: Cal
     assert seen.index("Findings") < places[0] < next(i for i, name in enumerate(seen) if name.startswith("Means"))
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (7, 5), (1, 3), (200, 195)])
-def test_maps_are_finished_as_finish_does(visit: Callable[..., Any], shape: tuple[int, int]) -> None:
-    raw = np.random.default_rng(0).normal(size=(1, *shape))
-    grid, _ = quantise(raw)
+def test_maps_are_finished_as_finish_does(visit: Callable[..., Any]) -> None:
     page = visit()
-    made = page.evaluate(
-        "([grid, h, w]) => [...window.auglens.finish(grid, h, w, 192)]", [grid.ravel().tolist(), *shape]
-    )
-    made = np.array(made).reshape(192, 192)
-    np.testing.assert_allclose(made, finish(grid.astype(np.float64), 192)[0], atol=1e-12)
-    # Of the unquantised map: half a step at each of three places, over the range that is left after resizing.
-    np.testing.assert_allclose(made, finish(raw, 192)[0], atol=3 * 0.5 / 255)
+    for shape in ((8, 8), (7, 5), (1, 3), (200, 195)):
+        raw = np.random.default_rng(0).normal(size=(1, *shape))
+        grid, _ = quantise(raw)
+        made = page.evaluate(
+            "([grid, h, w]) => window.auglens.finish(grid, h, w, 192).join()", [grid.ravel().tolist(), *shape]
+        )
+        made = np.array(made.split(","), dtype=np.float64).reshape(192, 192)
+        np.testing.assert_allclose(made, finish(grid.astype(np.float64), 192)[0], atol=1e-12)
+        # Of the unquantised map: half a step at each of three places, over the range that is left after resizing.
+        np.testing.assert_allclose(made, finish(raw, 192)[0], atol=3 * 0.5 / 255)
 
 
 def test_what_is_drawn_is_the_finished_map(visit: Callable[..., Any], study: Study) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from tests.stats.planted import METRICS, planted
 
 from auglens.report.findings import Study, findings
 from auglens.stats import (
@@ -20,7 +21,6 @@ from auglens.stats import (
     self_resemblance,
 )
 from auglens.stats.clustering import structure
-from tests.stats.planted import METRICS, planted
 
 CLOSER = {"mad": False, "msd": False, "pearson": True, "spearman": True}
 
@@ -66,7 +66,8 @@ def test_what_is_planted_is_claimed_with_its_numbers() -> None:
     table = planted(seed=1, images=200, clusters=[("affine", "elastic")], shift={"cutmix": 1.5})
     tables = tables_of(table, permutations=999)
     texts = said(tables, study())
-    assert texts["claim/floor"].startswith("1 of 7 augs moved the maps further than every control does: cutmix (mad")
+    expected = "1 of 7 augs moved the maps further than every control does: cutmix (mad"
+    assert texts["claim/floor"].startswith(expected)
     assert "affine + elastic form a cluster" in texts["claim/cluster-0"]
     means = tables["means"].set_index(["aug", "metric", "statistic"]).loc[("cutmix", "mad", "mean")]
     expected = f"cutmix {means['estimate']:.3f} [{means['low']:.3f}, {means['high']:.3f}]"

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats as scipy_stats
 from scipy.cluster.hierarchy import cophenet, linkage
 from scipy.spatial.distance import squareform
+from tests.stats.planted import AUGS, METRICS, planted
 
 from auglens.stats import average_seeds, correlation_map, pair_counts
 from auglens.stats.cells import cells_of
@@ -16,7 +17,6 @@ from auglens.stats.floor import floor_summary, floor_table, means_table
 from auglens.stats.permutations import p_value, pair_table, permuted, self_resemblance, top_pairs
 from auglens.stats.resampling import image_weights
 from auglens.stats.similarity import block_means, correlation_table, correlations, covariances, models_table
-from tests.stats.planted import AUGS, METRICS, planted
 
 CLOSER = {"mad": False, "msd": False, "pearson": True, "spearman": True}
 ONE_MODEL = {"equalize": 1, "identity": 1}
@@ -106,9 +106,7 @@ def nulls() -> list[dict[str, pd.DataFrame]]:
 
 
 def test_the_test_of_one_pair_is_false_at_the_nominal_rate(nulls: list[dict[str, pd.DataFrame]]) -> None:
-    pair = [
-        one["pairs"].set_index(["aug_a", "aug_b"]).loc[("affine", "elastic"), "p_similar"] for one in nulls
-    ]
+    pair = [one["pairs"].set_index(["aug_a", "aug_b"]).loc[("affine", "elastic"), "p_similar"] for one in nulls]
     assert within_nominal(int((np.array(pair) <= 0.05).sum()), NULLS)
     # Counts are few whole numbers: their test may be false less often than the rate, never more often.
     for name in ("p_strong", "p_weak"):
@@ -122,7 +120,7 @@ def test_self_resemblance_is_false_at_the_nominal_rate(nulls: list[dict[str, pd.
 
 
 def test_no_claim_on_noise_of_any_pair_or_cluster(nulls: list[dict[str, pd.DataFrame]]) -> None:
-    """A whole study makes a false claim in no more than 5 % of the draws: Holm's correction and the greatest stem."""
+    """A whole study makes a false claim in at most 5 % of the draws: Holm's correction and the longest stem."""
     limit = scipy_stats.binom.ppf(0.999, NULLS, 0.05)
     for name in ("p_similar_holm", "p_strong_holm", "p_weak_holm"):
         assert sum(bool((one["pairs"][name] <= 0.05).any()) for one in nulls) <= limit, name
@@ -184,9 +182,9 @@ def test_pairs_are_counted_as_pair_counts_does() -> None:
     strong, weak = pair_counts({metric: correlation_map(averaged, metric) for metric in METRICS})
     for name, frame in (("strong", strong), ("weak", weak)):
         expected = frame.set_index(["aug_a", "aug_b"])["count"]
-        assert rows.set_index(["aug_a", "aug_b"])[name].sort_index().equals(
-            expected.sort_index().rename(name)
-        ), name
+        assert rows.set_index(["aug_a", "aug_b"])[name].sort_index().equals(expected.sort_index().rename(name)), (
+            name
+        )
     assert rows["strong_share"].sum() == pytest.approx(4)  # four places per metric in every draw
     assert (rows["strong_low"] <= rows["strong_high"]).all()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
+from tests.stats.planted import AUGS, planted
 
 from auglens.stats.cells import cells_of
 from auglens.stats.floor import spread
@@ -20,7 +21,6 @@ from auglens.stats.resampling import (
     weighted_medians,
 )
 from auglens.stats.similarity import correlation_table, covariances, models_table
-from tests.stats.planted import AUGS, planted
 
 NAN = float("nan")
 
@@ -133,9 +133,7 @@ SPREADS = {
 def test_intervals_of_means_and_medians_cover(spreads: str) -> None:
     covered = np.zeros((2, STUDIES, len(CONTROLLED)))
     for n in range(STUDIES):
-        table = planted(
-            seed=n, metrics=("mad",), images=60, replicates={"equalize": 1}, seed_sd=SPREADS[spreads]
-        )
+        table = planted(seed=n, metrics=("mad",), images=60, replicates={"equalize": 1}, seed_sd=SPREADS[spreads])
         cells, weights = cells_of(table, ["mad"]), image_weights(60, 200, seed=n)
         for place, median in enumerate((False, True)):
             low, high = spread(cells, "mad", weights, median=median).interval(0.95)

@@ -11,6 +11,16 @@ PERFORMANCE = "Performance and training"
 AUGS = "What the augs make of an image"
 
 
+_METRICS = {"mad": "MAD", "msd": "MSD", "class_kld": "Class-KLD"}
+
+
+def metric_label(metric: str) -> str:
+    """`overlap_20` → `Overlap 20 %`."""
+    if metric.startswith("overlap_"):
+        return f"Overlap {metric.removeprefix('overlap_')} %"
+    return _METRICS.get(metric, metric.replace("_", " ").capitalize())
+
+
 class Shown(NamedTuple):
     """A figure: folder in reports/, file in its `figures/`, what to read from it."""
 

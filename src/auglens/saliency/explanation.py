@@ -39,13 +39,14 @@ def explain(
     model: nn.Module,
     images: Tensor | Iterable[Tensor],
     *,
-    method: str = "gradcam",
+    method: str | Method = "gradcam",
     targets: Tensor | NDArray[np.integer] | None = None,
     layer: str | None = None,
     batch_size: int = 128,
 ) -> Explanation:
     """Explain `images`, normalised floats [N, 3, H, W] or an iterable of such batches, on the model's device.
 
+    method: a name, or a function that keeps the contract of `gradcam.Method`.
     targets: the classes to explain, integers [N]; None = the class predicted, image by image.
     layer: what `target_layer` takes; None = `features`.
     batch_size: images at a time; a longer batch is cut. It changes results by rounding alone.
@@ -53,10 +54,7 @@ def explain(
 
     ValueError: an unknown method or layer; a map below 4×4; images or targets of a wrong shape, type or number.
     """
-    if method not in METHODS:
-        near = difflib.get_close_matches(method, METHODS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(METHODS)}"
-        raise ValueError(f"maps.method: no method {method!r}; {hint}")
+    apply = _method(method)
     wanted = _targets(targets)
     batches = _batches(images, batch_size)
     first = next(batches, None)
@@ -83,11 +81,21 @@ def explain(
             done += len(batch)
             # Convolutions run up to twice as fast on it, whatever the format of the weights.
             batch = batch.to(like.device, like.dtype, memory_format=torch.channels_last)
-            found.append(Found(*(part.cpu() for part in METHODS[method](model, name, batch, chosen))))
+            found.append(Found(*(part.cpu() for part in apply(model, name, batch, chosen))))
     if wanted is not None:
         _count(len(wanted), done)
     raw, logits, explained = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
     return Explanation(raw, logits, explained)
+
+
+def _method(method: str | Method) -> Method:
+    if not isinstance(method, str):
+        return method
+    if method not in METHODS:
+        near = difflib.get_close_matches(method, METHODS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(METHODS)}"
+        raise ValueError(f"maps.method: no method {method!r}; {hint}")
+    return METHODS[method]
 
 
 def _batches(images: Tensor | Iterable[Tensor], batch_size: int) -> Iterator[Tensor]:

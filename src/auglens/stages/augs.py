@@ -24,12 +24,17 @@ def samples(labels: artifacts.Array, count: int) -> artifacts.Array:
 
 def run() -> None:
     settings = config.load()
-    if settings.own_augs:
-        loading.load(settings.own)
     prepared = artifacts.load_prepared(layout.SPLITS)
     labels = prepared.labels[prepared.train]
     images = torch.from_numpy(np.ascontiguousarray(prepared.images[prepared.train]))
     rows = samples(labels, SAMPLES)
+    if settings.own_augs:  # this stage may come before `plan`, which checks everything
+        from auglens.own import checks
+
+        own = loading.load(settings.own)
+        for name in settings.own_augs:
+            params = settings.aug.parameters.get(name, {})
+            checks.check_augmentation(own, name, params, images.shape[-1], images.device)
     made = {}
     for aug in settings.aug.names:
         if aug == RESEED:  # it makes no images

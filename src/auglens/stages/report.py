@@ -24,7 +24,7 @@ from auglens.report import (
     render,
     table,
 )
-from auglens.report.contents import AUGS, SECTIONS, TABLES
+from auglens.report.contents import AUGS, SECTIONS, TABLES, metric_label
 from auglens.stages import layout
 
 FOLDERS = {"comparison": layout.COMPARISON, "analysis": layout.ANALYSIS}
@@ -136,7 +136,7 @@ def run() -> None:
         "commands": COMMANDS,
         "parameters": Path("params.yaml").read_text(encoding="utf-8"),
     }
-    labels = {name: name.replace("_", " ") for name in study["metrics"]}
+    labels = {name: metric_label(name) for name in study["metrics"]}
     browser = make_browser(study, render(**page, browser=None), labels)
     artifacts.save_text(layout.REPORT, render(**page, browser=browser))
     size = layout.REPORT.stat().st_size / 1e6

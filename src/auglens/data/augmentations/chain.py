@@ -12,7 +12,7 @@ from torch import Tensor
 
 from auglens import rng
 from auglens.data.augmentations import Augmented, controls, geometric, mixing, photometric
-from auglens.data.augmentations.schema import Parameters, Part, draws_anything
+from auglens.data.augmentations.schema import OWN, Parameters, Part, draws_anything
 from auglens.data.views import to_unit
 
 Shape = tuple[int, int, int]  # channels, height, width
@@ -64,6 +64,12 @@ def apply(
             kernel = KERNELS[part.name]
             drawn = _words(part, rows, kernel.words((c, h, w)), **draw)
             made = replace(made, images=kernel.apply(made.images, drawn, part.params))
+        elif part.name in OWN:
+            spec = OWN[part.name]
+            if spec.apply is None:
+                raise ValueError(f"augment: {part.name} is one's own and not loaded; see auglens.own.loading")
+            drawn = _words(part, rows, spec.words, **draw)
+            made = replace(made, images=spec.apply(made.images, drawn, part.params))
         else:
             raise ValueError(
                 f"augment: {part.name} makes no images; give it no parts and one half (see epoch_order)"

@@ -7,6 +7,7 @@ Free of torch and numpy, because the plan and the configuration need it. Values 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -85,6 +86,8 @@ class Spec:
 
     knobs: Mapping[str, Number | Choice]
     draws: Callable[[Parameters], bool]
+    apply: Callable[..., Any] | None = None  # of one's own, where its file has been loaded; see chain.Kernel
+    words: int = 0  # 64-bit words of randomness per image, of one's own
 
 
 def _moves(*names: str) -> Callable[[Parameters], bool]:
@@ -148,6 +151,22 @@ SPECS: dict[str, Spec] = {
     "reseed": Spec({}, lambda params: False),
 }
 AUGS = tuple(name for name in SPECS if name not in CONTROLS)
+OWN: dict[str, Spec] = {}  # augmentations of one's own: filled by auglens.own alone
+
+
+def own_spec(knobs: Mapping[str, Number | Choice], words: int, apply: Callable[..., Any] | None) -> Spec:
+    """An augmentation of one's own: it draws where it asks for words."""
+    return Spec(knobs, lambda params: words > 0, apply, words)
+
+
+def register_own(specs: Mapping[str, Spec]) -> None:
+    """Know these augmentations, and none that were registered before, beside the built-in ones."""
+    OWN.clear()
+    OWN.update(specs)
+
+
+def known() -> dict[str, Spec]:
+    return SPECS | OWN
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
@@ -159,8 +178,8 @@ def parse(aug: str) -> tuple[str, ...]:
     """The parts of an aug, in the order in which they apply: "affine+elastic" → ("affine", "elastic")."""
     parts = tuple(aug.split("+"))
     for part in parts:
-        if part not in SPECS:
-            raise ValueError(f"aug {aug!r}: {part!r} is unknown; {_nearest(part, SPECS)}")
+        if part not in known():
+            raise ValueError(f"aug {aug!r}: {part!r} is unknown; {_nearest(part, known())}")
         if part in CONTROLS and len(parts) > 1:
             raise ValueError(f"aug {aug!r}: the control {part} cannot be part of a chain; name it alone")
         if parts.count(part) > 1:
@@ -168,13 +187,18 @@ def parse(aug: str) -> tuple[str, ...]:
     return parts
 
 
+def well_formed(aug: str) -> bool:
+    """Whether `aug` could be someone's aug, known here or not: parts of letters, digits and _ joined by +."""
+    return re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,59}(\+[A-Za-z][A-Za-z0-9_]{0,59})*", aug) is not None
+
+
 def validate(name: str, params: Parameters) -> None:
     """Raise a one-line ValueError unless `params` are exactly the parameters of `name`, each in its range."""
-    if name not in SPECS:
-        raise ValueError(f"parameter aug.{name}: unknown; {_nearest(name, SPECS)}")
+    if name not in known():
+        raise ValueError(f"parameter aug.{name}: unknown; {_nearest(name, known())}")
     if not isinstance(params, Mapping):
         raise ValueError(f"parameter aug.{name}: expected a mapping, got {params!r}; correct it in conf/aug/")
-    knobs = SPECS[name].knobs
+    knobs = known()[name].knobs
     for key in params:
         if key not in knobs:
             raise ValueError(f"parameter aug.{name}.{key}: unknown; {_nearest(str(key), knobs)}")
@@ -190,4 +214,4 @@ def validate(name: str, params: Parameters) -> None:
 
 def draws_anything(parts: Iterable[tuple[str, Parameters]]) -> bool:
     """Whether any of these (name, parameters) uses its seed; where none does, all seeds give equal images."""
-    return any(SPECS[name].draws(params) for name, params in parts)
+    return any(known()[name].draws(params) for name, params in parts)

@@ -1,0 +1,38 @@
+"""What may be declared as one's own: the kinds, the names that are taken, and a declaration as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from auglens.data.augmentations import schema
+
+AUGMENTATION, MAP_METHOD, METRIC = KINDS = ("augmentation", "map_method", "metric")
+METHODS = ("gradcam",)  # auglens's own; the rooms that need no torch know them from here
+FURTHER = ("ssim", "js", "emd", "centre_shift")
+# Column, score and figure names that a metric would be confused with.
+COLUMNS = (
+    "aug", "seed", "image", "label", "predicted", "correct", "confidence", "target", "raw_range", "constant",
+    "cell", "cells", "absent", "accuracy", "precision", "recall", "f1", "all", "profiles", "steps", "metric",
+    "constant_maps", "mad", "msd", "pearson", "spearman", "class_kld", *FURTHER,
+)  # fmt: skip
+PREFIXES = ("overlap_", "reference_", "true_", "predicted_", "aug_")
+TAKEN: Mapping[str, tuple[str, ...]] = {
+    AUGMENTATION: (*schema.SPECS, "names", "reference"),
+    MAP_METHOD: METHODS,
+    METRIC: COLUMNS,
+}
+KNOBS = {kind.__name__: kind for kind in (schema.Number, schema.Range, schema.Odd, schema.Choice)}
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One name: what it is, what it does, its knobs and words (augs) or direction (metrics), and its code."""
+
+    kind: str
+    name: str
+    definition: str
+    code: str  # sha256
+    knobs: Mapping[str, schema.Number | schema.Choice] = field(default_factory=dict)
+    words: int = 0
+    higher_is_closer: bool = False
