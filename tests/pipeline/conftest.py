@@ -20,6 +20,8 @@ SMALL = [
     "train.threads=1",
     "aug.names=[equalize,noise]",
     "seeds=[1,2]",
+    "analysis.draws=100",
+    "analysis.permutations=99",
 ]
 
 
