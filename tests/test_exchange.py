@@ -29,6 +29,7 @@ def test_a_run_becomes_a_cell() -> None:
     assert (cell.cell, cell.aug, cell.seed, cell.content) == (RUN.cell, RUN.aug, 2, HASH)
     assert (cell.run_id, cell.published) == ("r1", 7)
     assert found_cell(replace(RUN, cell="reference", aug="reference", seed=0)).aug == "reference"
+    assert found_cell(replace(RUN, cell="someones_own-2", aug="someones_own")).aug == "someones_own"
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,8 @@ def test_a_run_becomes_a_cell() -> None:
         {"cell": "../../outside"},
         {"cell": "affine-2"},
         {"aug": "../x", "cell": "../x-2"},
-        {"aug": "invented", "cell": "invented-2"},
+        {"aug": "in/vented", "cell": "in/vented-2"},
+        {"aug": "", "cell": "-2"},
         {"tags": {"aug_key": HASH, "files": "../../../outside"}},
         {"tags": {"aug_key": HASH}},
         {"tags": {"aug_key": "short", "files": HASH}},

@@ -110,6 +110,9 @@ def save(cells: list[StudyCell], sources: Mapping[str, Mapping[str, Path]], inde
             (folder / f"{cell.cell}.npz").write_bytes(source.read_bytes())
     summary = {name: index[name] for name in ("study_key", "reference_train_key", "variant")}
     summary |= {"metrics": settings.measure.metrics, "further": settings.measure.further}
-    summary |= {"closer": {name: higher_is_closer(name) for name in settings.measure.every}}
+    told = index.get("own", {}).get("names", {})
+    own = {name: found["higher_is_closer"] for name, found in told.items() if found["kind"] == "metric"}
+    summary |= {"closer": {name: higher_is_closer(name, own) for name in settings.measure.every}}
     summary |= {"overlap": settings.measure.overlap, "kld_eps": settings.measure.kld_eps}
+    summary |= {"own": index["own"]} if "own" in index else {}
     artifacts.save_json(layout.RUNS, summary | {"absent": absent, "cells": rows})

@@ -42,6 +42,8 @@ def current(entry: Mapping[str, Any], index: Mapping[str, Any], settings: config
         "reference_map_key": index["cells"][0]["map_key"],
         "kld_eps": settings.kld_eps,
     }
+    if "own_metrics" in index and entry["aug"] != REFERENCE:
+        expected["own"] = index["own_metrics"]
     measured = entry["aug"] == REFERENCE or set(settings.every) <= set(table.columns)
     return table.attrs == expected and measured
 
@@ -78,6 +80,7 @@ def record(
             "data": manifest["name"],
             "model": spec["model"]["name"],
             "files": content(paths),
+            **own_definitions(spec, index),
         },
         "artifacts": {**paths, CARD: card_path},
         "dataset": tracking.DatasetRecord(
@@ -102,6 +105,17 @@ def record(
         reference_train_key=index["reference_train_key"],
         **published,
     )
+
+
+def own_definitions(spec: Mapping[str, Any], index: Mapping[str, Any]) -> dict[str, str]:
+    """The definition of everything of one's own that a cell is made with or measured by, as tags."""
+    names = index.get("own", {}).get("names", {})
+    parts = {part["name"] for part in spec["parts"]}
+    return {
+        f"own.{name}": f"{told['kind']}: {told['definition']}"[:4000]
+        for name, told in names.items()
+        if told["kind"] != "augmentation" or name in parts
+    }
 
 
 def with_figures(record: tracking.CellRecord, classes: list[str], folder: Path) -> tracking.CellRecord:
@@ -131,10 +145,7 @@ def found_cell(run: tracking.FoundRun) -> StudyCell:
     """A run as a cell; ValueError where its tags are not what `record` writes: they become paths here."""
     aug_key, digest = run.tags.get("aug_key", ""), run.tags.get("files", "")
     hashes = all(re.fullmatch(r"[0-9a-f]{64}", value) for value in (aug_key, digest))
-    try:
-        named = run.aug == REFERENCE or bool(schema.parse(run.aug))
-    except ValueError:
-        named = False
+    named = schema.well_formed(run.aug)  # an aug of someone's own need not be known here: nothing of it is run
     name = REFERENCE if run.aug == REFERENCE else f"{run.aug}-{run.seed}"
     if not hashes or not named or run.cell != name:
         raise ValueError(
