@@ -99,8 +99,8 @@ def _floor(tables: Tables, study: Study) -> Iterator[Finding]:
 def _resemblance(tables: Tables, study: Study) -> Iterator[Finding]:
     moved, direct = _rows(tables, "resemblance"), _rows(tables, "direct_resemblance")
     for name, rows, what in (
-        ("resemblance", moved, "move the maps of the same images alike (correlation of {metric} over images)"),
-        ("direct", direct, "look at the same places ({metric} between their maps)"),
+        ("resemblance", moved, "in which images' maps they move (correlation of {metric} over images)"),
+        ("direct", direct, "in where they look ({metric} between their maps)"),
     ):
         tested = rows.dropna(subset=["p"]) if len(rows) else rows
         if tested.empty:
@@ -111,7 +111,7 @@ def _resemblance(tables: Tables, study: Study) -> Iterator[Finding]:
         pair = f"{number(sign * row['same_aug'])} against {number(sign * row['other_aug'])}"
         kind = CLAIM if row["p"] <= LEVEL else LIMIT
         said = "resemble" if kind == CLAIM else "do not measurably resemble"
-        text = f"Two models of one aug {said} each other more than models of different augs in how they "
+        text = f"Two models of one aug {said} each other more than models of different augs "
         yield sentence(name, kind, f"{text}{what.format(metric=row['metric'])}: {pair}, {chance(row['p'])}.")
 
 
