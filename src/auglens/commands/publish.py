@@ -16,11 +16,12 @@ FILES = (layout.METRICS, layout.RUNS, layout.CURVES, layout.AUGS, Path("params.y
 def run(name: str) -> None:
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         raise ValueError(f"publish: expected a name of small letters, digits and -, got {name!r}; rename it")
-    missing = [str(path) for path in (*FILES, layout.COMPARISON) if not path.exists()]
+    missing = [str(path) for path in (*FILES, layout.COMPARISON, layout.ANALYSIS) if not path.exists()]
     if missing:
         raise ValueError(f"publish: {', '.join(missing)}: no such file; run `dvc repro` first")
     with artifacts.atomic_folder(PUBLISHED / name) as folder:
         shutil.copytree(layout.COMPARISON, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        shutil.copytree(layout.ANALYSIS, folder / "analysis", copy_function=shutil.copyfile)
         shutil.rmtree(folder / "confusion")  # a row per image and model: their figures say the same
         for path in FILES:
             shutil.copyfile(path, folder / path.name)
