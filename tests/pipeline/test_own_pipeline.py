@@ -44,21 +44,21 @@ def test_an_aug_a_map_method_and_a_metric_of_ones_own_join_the_study(tmp_path: P
 
     edit(project, "1 - images, images)", "0.5 * images, images)")
     expected = {f"{stage}@solarize-1" for stage in ("train", "explain", "measure")}
-    assert set(of_cells(project.repro())) == expected
+    assert set(of_cells(project.repro("measure"))) == expected
 
     edit(project, "np.hypot(", "0.5 * np.hypot(")
-    assert set(of_cells(project.repro())) == {"measure@solarize-1", "measure@noise-1"}
+    assert set(of_cells(project.repro("measure"))) == {"measure@solarize-1", "measure@noise-1"}
 
     edit(project, "0.5 * images, images)", "2 - images, images)")
     before = project.bytes("data/cells/*.json")
-    result = project.run("dvc", "repro", check=False)
+    result = project.run("dvc", "repro", "measure", check=False)
     assert "examples/own.py: augmentation solarize: expected values in [0, 1], got 0 to" in result.stderr
     assert of_cells(result.stdout.split("\n")) == []
     assert project.bytes("data/cells/*.json") in ({}, before)
 
     project.run("git", "checkout", "--", "examples/own.py")
-    assert of_cells(project.repro()) == []  # the first code's results are in DVC's cache
+    assert of_cells(project.repro("measure")) == []  # the first code's results are in DVC's cache
     project.set("aug.names=[noise]", "seeds=[1]", *OTHERS)
-    project.repro()  # the store's solarize is still of this study, though no parameter names it
+    project.repro("collect")  # the store's solarize is still of this study, though no parameter names it
     study = json.loads((project.folder / "reports/runs.json").read_text())
     assert [row["cell"] for row in study["cells"]] == CELLS

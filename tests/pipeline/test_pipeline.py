@@ -81,14 +81,14 @@ def test_a_second_run_does_nothing_and_the_lock_stays(first: First, tmp_path: Pa
 
 def test_what_a_change_of_parameters_reruns(first: First, tmp_path: Path) -> None:
     project = first[0].copied(tmp_path / "project")
-    project.repro()
+    project.repro("collect")
     project.set("seeds=[1,2,3]", "aug.names=[noise]")
-    assert of_cells(project.repro()) == [f"{kind}@noise-3" for kind in ("train", "explain", "measure")]
+    assert of_cells(project.repro("collect")) == [f"{kind}@noise-3" for kind in ("train", "explain", "measure")]
     study = json.loads((project.folder / "reports/runs.json").read_text())
     # the plan has no equalize any more, but the store's runs of it belong to this study
     assert [row["cell"] for row in study["cells"]] == [*CELLS, "noise-3"]
     project.set("measure.overlap=[30,20]", "aug.names=[noise]")
-    assert {stage.split("@")[0] for stage in of_cells(project.repro())} == {"measure", "measure_reference"}
+    assert {stage.split("@")[0] for stage in of_cells(project.repro("collect"))} == {"measure", "measure_reference"}
     study = json.loads((project.folder / "reports/runs.json").read_text())
     assert [row["cell"] for row in study["cells"]] == ["reference", "noise-1", "noise-2"]
 
@@ -96,7 +96,7 @@ def test_what_a_change_of_parameters_reruns(first: First, tmp_path: Path) -> Non
 def test_an_experiment_of_a_known_aug_trains_nothing(first: First, tmp_path: Path) -> None:
     project = first[0].copied(tmp_path / "project")
     small = [option for value in TINY for option in ("-S", value)]
-    result = project.run("dvc", "exp", "run", "-S", "aug=equalize", *small)
+    result = project.run("dvc", "exp", "run", "collect", "-S", "aug=equalize", *small)
     assert of_cells(ran(result)) == []
     composed = yaml.safe_load((project.folder / "params.yaml").read_text())
     assert composed["aug"]["names"] == ["equalize"]
@@ -184,7 +184,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(first: First, tmp_pat
 def test_a_training_that_is_fed_live_ends_in_the_one_run_of_its_cell(first: First, tmp_path: Path) -> None:
     project = first[0].copied(tmp_path / "project")
     project.set("tracking.live=true", "aug.names=[noise]", "seeds=[3]")
-    assert of_cells(project.repro()) == [f"{kind}@noise-3" for kind in ("train", "explain", "measure")]
+    assert of_cells(project.repro("collect")) == [f"{kind}@noise-3" for kind in ("train", "explain", "measure")]
     told = store(
         project,
         "found = [r for r in client.search_runs(ids) if r.data.tags['auglens.cell'] == 'noise-3']\n"
@@ -221,7 +221,7 @@ def test_queued_experiments_land_in_the_same_store(first: First, tmp_path: Path)
     project = first[0].copied(tmp_path / "project")
     small = [option for value in TINY for option in ("-S", value)]
     for aug in ("gaussian_blur", "identity"):
-        project.run("dvc", "exp", "run", "--queue", "-S", f"aug={aug}", "-S", "seeds=[1]", *small)
+        project.run("dvc", "exp", "run", "--queue", "collect", "-S", f"aug={aug}", "-S", "seeds=[1]", *small)
     project.run("dvc", "queue", "start")
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and not {"gaussian_blur-1", "identity-1"} <= set(published(project)):
