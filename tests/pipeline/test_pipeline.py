@@ -88,7 +88,8 @@ def test_what_a_change_of_parameters_reruns(first: First, tmp_path: Path) -> Non
     # the plan has no equalize any more, but the store's runs of it belong to this study
     assert [row["cell"] for row in study["cells"]] == [*CELLS, "noise-3"]
     project.set("measure.overlap=[30,20]", "aug.names=[noise]")
-    assert {stage.split("@")[0] for stage in of_cells(project.repro("collect"))} == {"measure", "measure_reference"}
+    stages = of_cells(project.repro("collect"))
+    assert {stage.split("@")[0] for stage in stages} == {"measure", "measure_reference"}
     study = json.loads((project.folder / "reports/runs.json").read_text())
     assert [row["cell"] for row in study["cells"]] == ["reference", "noise-1", "noise-2"]
 
