@@ -58,8 +58,10 @@ def cluster_source(
 ) -> tuple[list[tuple], dict]:
     """Rows and linkage of one tree. distance [A, A]; drawn [B, A, A] under resampling; null [P, A, A]."""
     merges = tree(distance)
-    # Only the diagonal may be undefined: an aug with one model has none to compare it with.
-    trees = [set(clusters_of(tree(one))) for one in drawn]
+    # The diagonal may be undefined: an aug with one model has none to compare it with. A resample of few images
+    # may leave more undefined, and then has no tree.
+    off = ~np.eye(len(augs), dtype=bool)
+    trees = [set(clusters_of(tree(one))) for one in drawn if np.isfinite(one[off]).all()]
     top = np.array([strongest(one) for one in null])
     rows = []
     for members, (height, value) in clusters_of(merges).items():
@@ -102,7 +104,7 @@ def structure(
     everyone, everything = cells, found
     cells, found = without_controls(cells, found)
     augs = cells.augs
-    usable = [m for m in metrics if np.isfinite(found.whole[m]).all() and found.images[m] > 2]
+    usable = [metric for metric in metrics if np.isfinite(correlations(found.whole[metric])).all()]
     if len(augs) < LEAST_AUGS or not usable:
         return pd.DataFrame(columns=CLUSTERS), {}, pd.DataFrame(columns=AGREEMENT)
     averaging = cells.averaging()

@@ -81,7 +81,7 @@ def pair_table(
     cells, found = without_controls(cells, found)
     names = sorted(cells.augs)
     pairs = list(combinations(names, 2))
-    usable = [metric for metric in metrics if np.isfinite(found.whole[metric]).all()]
+    usable = [metric for metric in metrics if np.isfinite(correlations(found.whole[metric])).all()]
     if len(pairs) < 2 * k or not usable:
         return pd.DataFrame(columns=PAIRS)
     at = tuple(np.array([[cells.augs.index(name) for name in pair] for pair in pairs]).T)
