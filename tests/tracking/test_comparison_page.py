@@ -21,6 +21,9 @@ pytestmark = pytest.mark.browser
 PAGE_MS = 90_000  # MLflow's pages are megabytes of JavaScript, and test machines may be busy
 # MLflow 3.17 asks who is logged in; a server without accounts has no such address. Nothing else may be refused.
 NO_ACCOUNTS = "/ajax-api/2.0/mlflow/users/current"
+# MLflow writes the browser's notice of a layout that took two frames to the console; a busy machine brings it
+# about (W3C Resize Observer, "deliver resize loop error": what was not delivered is, in the next frame).
+TWO_FRAMES = "ResizeObserver loop completed with undelivered notifications."
 NAMES = ("accuracy", "f1", "mad_mean", "pearson_mean", "overlap_5_mean")
 METRICS = {
     "equalize-1": dict(zip(NAMES, (0.6383, 0.6312, 0.2011, 0.5177, 0.0862), strict=True)),
@@ -61,7 +64,9 @@ class Visitor:
             route.abort()
 
     def _complaint(self, text: str, url: str) -> None:
-        if not ("404" in text and url == f"{self.server}{NO_ACCOUNTS}"):
+        no_accounts = "404" in text and url == f"{self.server}{NO_ACCOUNTS}"
+        two_frames = text.endswith(TWO_FRAMES) and url.startswith(f"{self.server}/static-files/")
+        if not (no_accounts or two_frames):
             self.wrong.append(f"{text} ({url})")
 
     def row(self, name: str) -> list[str]:
