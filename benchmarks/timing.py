@@ -7,6 +7,7 @@ that whatever else the machine does falls on all of them alike.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import multiprocessing
@@ -112,10 +113,8 @@ def alternate(
         return found
     finally:
         for process, pipe in workers:
-            try:
+            with contextlib.suppress(OSError):
                 pipe.send(None)
-            except OSError:
-                pass
             process.join(10)
             if process.is_alive():
                 process.kill()
