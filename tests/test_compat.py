@@ -54,6 +54,50 @@ print(hasattr(torch.ops.torchvision, "nms"), hasattr(torch.ops.torchvision, "qnm
     assert fresh(code) == "True True"
 
 
+def test_building_and_training_do_without_the_compiler():
+    """Its import is half of what a process of a stage costs before it does anything."""
+    code = """
+import sys
+import torch
+from auglens import compat
+compat.import_timm()
+with compat.without_dynamo():
+    import timm
+    model = timm.create_model("test_resnet", num_classes=3)
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    model(torch.ones(2, 3, 32, 32)).sum().backward()
+    optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+    optimizer.zero_grad()
+print([name for name in sys.modules if name.startswith(("torch._dynamo", "torch._inductor"))])
+"""
+    assert fresh(code) == "[]"
+
+
+def test_the_compiler_is_there_for_whoever_asks_for_it():
+    code = """
+import torch
+from auglens import compat
+compat.import_timm()
+from torchvision.ops.roi_align import is_compile_supported
+print(is_compile_supported("cpu"), torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)).item())
+import torch._dynamo
+with compat.without_dynamo():
+    print(torch._dynamo.config.verbose)
+"""
+    assert fresh(code) == "True 2.0\nFalse"
+    inside = """
+import torch
+from auglens import compat
+with compat.without_dynamo():
+    import torch._dynamo
+    print(torch._dynamo.graph_break())
+    print(torch._dynamo.config.verbose)
+print(torch._dynamo.config.verbose)
+"""
+    assert fresh(inside) == "None\nFalse\nFalse"
+
+
 def test_importing_compat_does_no_work():
     code = "import sys; import auglens.compat; print({'torch', 'torchvision', 'timm'} & set(sys.modules))"
     assert fresh(code) == "set()"

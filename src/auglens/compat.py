@@ -1,12 +1,15 @@
-"""Two repairs of the surroundings: a torchvision that does not match torch, and glibc's allocator."""
+"""Repairs of the surroundings: torchvision beside another torch, imports nobody needs, glibc's allocator."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import importlib.machinery
 import importlib.util
 import sys
+from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 # Kept for the life of the process: torch forgets the schemas when their library object goes.
@@ -38,7 +41,60 @@ def import_torchvision() -> None:
             if not hasattr(torch.ops.torchvision, schema.partition("(")[0]):
                 library.define(schema)
         _schemas.append(library)
-    importlib.import_module("torchvision")
+    with without_dynamo():
+        importlib.import_module("torchvision")
+
+
+def import_timm() -> None:
+    """Import timm, and torchvision before it; without torch._dynamo, in half the time. Idempotent."""
+    if "timm" in sys.modules:
+        return
+    import_torchvision()
+    with without_dynamo():
+        importlib.import_module("timm")
+
+
+@contextlib.contextmanager
+def without_dynamo() -> Iterator[None]:
+    """Stand in for torch._dynamo: the machinery of torch.compile takes as long to import as torch itself.
+
+    torchvision, timm and torch.optim ask it whether a device can compile, to leave functions alone and to end a
+    graph: nothing, where nothing is compiled. Anything else that is asked of it brings the real one in.
+    """
+    import torch
+
+    if "torch._dynamo" in sys.modules:
+        yield
+        return
+
+    def is_compile_supported(device_type: str) -> bool:
+        return bool(importlib.import_module("torch._dynamo.utils").is_compile_supported(device_type))
+
+    def disable(fn: Any = None, recursive: bool = True, *, wrapping: bool = True, **_: Any) -> Any:
+        # torch's own lazy wrapper, which asks the real one on the first call; it asks here with wrapping=False.
+        return torch._disable_dynamo(fn, recursive) if wrapping else fn
+
+    def remove() -> None:
+        for name, module in stand_ins.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+
+    def real(name: str) -> Any:
+        if name.startswith("__"):  # what `inspect` asks of every module
+            raise AttributeError(name)
+        remove()
+        return getattr(importlib.import_module("torch._dynamo"), name)
+
+    package, utils = ModuleType("torch._dynamo"), ModuleType("torch._dynamo.utils")
+    package.__path__ = []
+    vars(package).update(utils=utils, disable=disable, graph_break=lambda *_, **__: None, __getattr__=real)
+    vars(utils).update(is_compile_supported=is_compile_supported)
+    stand_ins = {"torch._dynamo": package, "torch._dynamo.utils": utils}
+    sys.modules.update(stand_ins)
+    try:
+        yield
+    finally:
+        remove()
 
 
 def _load_extension() -> bool:

@@ -31,7 +31,7 @@ def build(config: ModelConfig, classes: int, *, init_seed: int) -> nn.Module:
 
     ValueError: an unknown name; fewer than two classes; a setting that the network cannot follow.
     """
-    compat.import_torchvision()
+    compat.import_timm()
     import timm
 
     if not timm.is_model(config.name):

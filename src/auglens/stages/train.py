@@ -130,7 +130,7 @@ def run(cell: str) -> None:
             f" validation accuracy {row['validation_accuracy']:.3f}"
         )
 
-    with progress, live(cell) as feed:
+    with progress, live(cell) as feed, compat.without_dynamo():
         started = time.perf_counter()
         state = fit(
             model, train, validation, view, CLASSIFICATION, config, recipe,
