@@ -87,15 +87,23 @@ with compat.without_dynamo():
 """
     assert fresh(code) == "True 2.0\nFalse"
     inside = """
-import torch
+import sys, torch
 from auglens import compat
 with compat.without_dynamo():
     import torch._dynamo
-    print(torch._dynamo.graph_break())
-    print(torch._dynamo.config.verbose)
-print(torch._dynamo.config.verbose)
+    print(torch._dynamo.graph_break(), len([name for name in sys.modules if name.startswith("torch._dynamo")]))
+    {more}
+real = sys.modules["torch._dynamo.config"]
+print(torch._dynamo.config is real, real.verbose, sys.modules["torch._dynamo"].config is real)
+print(torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)).item())
 """
-    assert fresh(inside) == "None\nFalse\nFalse"
+    for more in (
+        "torch._dynamo.config",
+        "import torch._dynamo.config",
+        "from torch._dynamo.config import verbose",
+        "torch.use_deterministic_algorithms(True)",
+    ):
+        assert fresh(inside.format(more=more)) == "None 2\nTrue False True\n2.0", more
 
 
 def test_importing_compat_does_no_work():

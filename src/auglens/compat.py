@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
+import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
@@ -74,27 +75,54 @@ def without_dynamo() -> Iterator[None]:
         # torch's own lazy wrapper, which asks the real one on the first call; it asks here with wrapping=False.
         return torch._disable_dynamo(fn, recursive) if wrapping else fn
 
-    def remove() -> None:
-        for name, module in stand_ins.items():
-            if sys.modules.get(name) is module:
-                del sys.modules[name]
-
-    def real(name: str) -> Any:
-        if name.startswith("__"):  # what `inspect` asks of every module
-            raise AttributeError(name)
-        remove()
-        return getattr(importlib.import_module("torch._dynamo"), name)
-
     package, utils = ModuleType("torch._dynamo"), ModuleType("torch._dynamo.utils")
+    stand_ins = _StandIns({"torch._dynamo": package, "torch._dynamo.utils": utils})
     package.__path__ = []
-    vars(package).update(utils=utils, disable=disable, graph_break=lambda *_, **__: None, __getattr__=real)
+    vars(package).update(
+        utils=utils, disable=disable, graph_break=lambda *_, **__: None, __getattr__=stand_ins.real
+    )
     vars(utils).update(is_compile_supported=is_compile_supported)
-    stand_ins = {"torch._dynamo": package, "torch._dynamo.utils": utils}
-    sys.modules.update(stand_ins)
+    sys.modules.update(stand_ins.modules)
+    sys.meta_path.insert(0, stand_ins)
     try:
         yield
     finally:
-        remove()
+        stand_ins.leave()
+
+
+class _StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """A package's stand-ins in `sys.modules`, which give way to it when more of it is asked for."""
+
+    def __init__(self, modules: dict[str, ModuleType]) -> None:
+        self.modules = modules
+        self.package = next(iter(modules))
+
+    def leave(self) -> None:
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        for name, module in self.modules.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+
+    def real(self, attribute: str) -> Any:
+        """The package's `__getattr__`: of the real one. Dunders are what `inspect` asks of every module."""
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
+        self.leave()
+        return getattr(importlib.import_module(self.package), attribute)
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        if not name.startswith(f"{self.package}."):
+            return None
+        self.leave()
+        importlib.import_module(name)
+        return importlib.machinery.ModuleSpec(name, self)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        return sys.modules[spec.name]
+
+    def exec_module(self, module: ModuleType) -> None:
+        """It has run."""
 
 
 def _load_extension() -> bool:

@@ -11,14 +11,19 @@ import torch
 @contextlib.contextmanager
 def deterministic(threads: int) -> Iterator[None]:
     """Deterministic algorithms on `threads` threads inside the block; the former settings after it."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
-    torch.use_deterministic_algorithms(True)
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.get_num_threads(),
+    )
+    # What `torch.use_deterministic_algorithms` sets, but for the compiler's switch, whose import takes a second.
+    torch._C._set_deterministic_algorithms(True, warn_only=False)
     torch.set_num_threads(threads)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.set_num_threads(before[1])
+        torch._C._set_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.set_num_threads(before[2])
 
 
 def find_device(name: str) -> torch.device:
