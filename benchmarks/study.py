@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -46,25 +47,25 @@ def call(folder: Path, *command: str) -> str:
     return done.stdout
 
 
-def project(folder: Path, data: Path, model: str, epochs: int) -> Path:
-    """The project's tracked files, composed to this study."""
+def project(folder: Path, settings: Sequence[str]) -> Path:
+    """The project's tracked files in a repository of their own, composed to `settings`."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file() and not name.startswith(("tests/", "reports/", "docs/")) and name != "dvc.lock":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     call(folder, "git", "init", "--quiet")
-    settings = [
-        "data=cifar10", f"data.source={data}", f"model={model}", f"model.image_size={SIZE}",
-        f"model.output_stride={STRIDE}", "model.dropout=0", "model.drop_path=0", "train=paper", "train.device=cpu",
-        f"train.epochs={epochs}", f"train.batch_size={BATCH}", f"aug.names=[{','.join(AUGS)}]", "seeds=[1]",
-    ]  # fmt: skip
     call(folder, "auglens", "compose", *settings)
     return folder
 
 
 def run_ours(folder: Path, data: Path, model: str, epochs: int) -> tuple[float, str]:
-    project(folder, data, model, epochs)
+    settings = [
+        "data=cifar10", f"data.source={data}", f"model={model}", f"model.image_size={SIZE}",
+        f"model.output_stride={STRIDE}", "model.dropout=0", "model.drop_path=0", "train=paper", "train.device=cpu",
+        f"train.epochs={epochs}", f"train.batch_size={BATCH}", f"aug.names=[{','.join(AUGS)}]", "seeds=[1]",
+    ]  # fmt: skip
+    project(folder, settings)
     started = time.perf_counter()
     told = call(folder, "dvc", "repro")
     return time.perf_counter() - started, told
