@@ -11,7 +11,8 @@ from scipy.special import softmax
 
 from auglens.config import ModelConfig
 from auglens.models import build
-from auglens.saliency import METHODS, Explanation, explain
+from auglens.saliency import METHODS, Explanation, explain, explain_each
+from auglens.saliency.gradcam import gradcam
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,69 @@ def test_layers_by_word_and_by_name(model, images, found):
     assert explain(model, images, layer="layer1").raw.shape == (11, 16, 16)
 
 
+class Counting:
+    """The images of each run of the network."""
+
+    def __init__(self, model):
+        self.model, self.runs = model, []
+
+    def __enter__(self):
+        self.handle = self.model.register_forward_hook(
+            lambda _module, inputs, _out: self.runs.append(len(inputs[0]))
+        )
+        return self.runs
+
+    def __exit__(self, *_error):
+        self.handle.remove()
+
+
+def test_several_targets_from_one_pass(model, images, found):
+    """None and labels: each as `explain` gives it, the network run once for both, whatever comes first."""
+    labels = np.where(np.arange(11) % 3, found.targets, (found.targets + 1) % 10)
+    with Counting(model) as runs:
+        both = explain_each(model, iter(images.split(4)), [None, labels], layer="layer4")
+    assert runs == [4, 4, 3]
+    turned = explain_each(model, images, [labels, None], batch_size=4)[::-1]
+    alone = [explain(model, images, targets=targets, batch_size=4) for targets in (None, labels)]
+    for one, other, expected in zip(both, turned, alone, strict=True):
+        same(one, expected)
+        same(other, expected)
+        assert one.logits.tobytes() == expected.logits.tobytes()
+    assert both[1].raw[1::3].tobytes() == both[0].raw[1::3].tobytes()
+    assert not np.allclose(both[1].raw[::3], both[0].raw[::3])
+
+
+def test_several_targets_of_a_method_of_one_s_own(model, images, found):
+    """Which takes one set at a time: it runs again for the images that have another target."""
+    labels = np.where(np.arange(11) % 3, found.targets, (found.targets + 1) % 10)
+
+    def own(*arguments):
+        return gradcam(*arguments)
+
+    with Counting(model) as runs:
+        both = explain_each(model, images, [None, labels, found.targets], method=own, layer="layer4", batch_size=6)
+    assert runs == [6, 2, 5, 2]  # images 0 and 3, then 6 and 9
+    for one, expected in zip(both, explain_each(model, images, [None, labels, None]), strict=True):
+        same(one, expected)
+    assert both[1].raw[1::3].tobytes() == both[0].raw[1::3].tobytes()
+    assert both[2].raw.tobytes() == both[0].raw.tobytes()
+
+
+def test_equal_sets_of_targets(model, images, found):
+    """The very same object, too."""
+    for one in explain_each(model, images, [found.targets, found.targets, None]):
+        assert one.raw.tobytes() == found.raw.tobytes()
+
+
+def test_the_search_for_a_layer_is_one_run_at_most(model, images):
+    with Counting(model.conv1) as runs:
+        explain(model, images)
+    assert runs == [1, 11]
+    with Counting(model.conv1) as runs:
+        explain(model, images, layer="layer4")
+    assert runs == [11]
+
+
 def test_the_registry_names_the_methods():
     assert list(METHODS) == ["gradcam"]
 
@@ -161,3 +225,9 @@ ONE_SIZE = "images: expected one size, got [32, 32] after [64, 64] pixels; resiz
 def test_bad_input(model, images, change, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         explain(model, **{"images": images, **change})
+
+
+def test_no_set_of_targets(model, images):
+    expected = "targets: expected at least one set of classes, got none; pass [None] for those predicted"
+    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+        explain_each(model, images, [])

@@ -11,7 +11,7 @@ from torch import nn
 
 from auglens.config import ModelConfig
 from auglens.models import build
-from auglens.saliency import check_map_size, map_size, target_layer
+from auglens.saliency import check_map_size, explain, map_size, target_layer
 
 
 def make(name, image_size=64, output_stride=None, device="cpu"):
@@ -179,3 +179,23 @@ def test_a_fine_map_does_not():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert check_map_size(make("test_resnet", output_stride=8), "layer4", 56) == (7, 7)
+
+
+@pytest.mark.parametrize(("layer", "size"), [("layer4", 64), ("fc", 64), ("layer5", 64), ("%%", 64)])
+def test_explaining_refuses_what_looking_refuses(layer, size):
+    """It looks at the first batch instead of a blank image, and says the same."""
+    model = make("test_resnet").eval()
+    with pytest.raises(ValueError, match=r"^maps.layer: ") as looked:
+        check_map_size(model, layer, size)
+    with pytest.raises(ValueError, match=exactly(str(looked.value))):
+        explain(model, torch.zeros(1, 3, size, size), layer=layer)
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_explaining_warns_of_a_coarse_map_once():
+    model = make("test_resnet", output_stride=8).eval()
+    with pytest.warns(UserWarning, match="^maps.layer: ") as found:
+        explain(model, torch.zeros(3, 3, 40, 40), layer="layer4", batch_size=1)
+    assert [str(one.message) for one in found] == [
+        f"maps.layer: the map of 'layer4' of test_resnet is 5×5 at 40×40 pixels, coarse below 7×7; {FIX}"
+    ]

@@ -9,16 +9,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from auglens.saliency.explanation import METHODS, Explanation, explain
+    from auglens.saliency.explanation import METHODS, Explanation, explain, explain_each
     from auglens.saliency.finishing import finish
     from auglens.saliency.layers import check_map_size, map_size, target_layer
 
-__all__ = ["METHODS", "Explanation", "check_map_size", "explain", "finish", "map_size", "target_layer"]
+__all__ = [
+    "METHODS",
+    "Explanation",
+    "check_map_size",
+    "explain",
+    "explain_each",
+    "finish",
+    "map_size",
+    "target_layer",
+]
 
 _HOMES = {
     "METHODS": "explanation",
     "Explanation": "explanation",
     "explain": "explanation",
+    "explain_each": "explanation",
     "finish": "finishing",
     "check_map_size": "layers",
     "map_size": "layers",

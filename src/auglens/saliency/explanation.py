@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from auglens.saliency.gradcam import Found, Method, gradcam
+from auglens.saliency.gradcam import Found, Method, gradcam, gradcam_each, select
 from auglens.saliency.hooks import frozen
-from auglens.saliency.layers import FEATURES, check_map_size, target_layer
+from auglens.saliency.layers import FEATURES, checking, find_layer
 
 METHODS: dict[str, Method] = {"gradcam": gradcam}
 
@@ -35,12 +36,15 @@ class Explanation:
         return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
+Targets = Tensor | NDArray[np.integer] | None
+
+
 def explain(
     model: nn.Module,
     images: Tensor | Iterable[Tensor],
     *,
     method: str | Method = "gradcam",
-    targets: Tensor | NDArray[np.integer] | None = None,
+    targets: Targets = None,
     layer: str | None = None,
     batch_size: int = 128,
 ) -> Explanation:
@@ -54,43 +58,91 @@ def explain(
 
     ValueError: an unknown method or layer; a map below 4×4; images or targets of a wrong shape, type or number.
     """
-    apply = _method(method)
-    wanted = _targets(targets)
+    return explain_each(model, images, [targets], method=method, layer=layer, batch_size=batch_size)[0]
+
+
+def explain_each(
+    model: nn.Module,
+    images: Tensor | Iterable[Tensor],
+    targets: Sequence[Targets],
+    *,
+    method: str | Method = "gradcam",
+    layer: str | None = None,
+    batch_size: int = 128,
+) -> list[Explanation]:
+    """`explain` for each of several `targets`, as [None, labels], in one pass over the images.
+
+    Grad-CAM runs the network once for all of them. A method of one's own runs once more for the images whose
+    target is another than the first. Where the target is the first's, so is the map, to the last bit.
+    """
+    apply = _each(method)
+    wanted = [_targets(one) for one in targets]
+    if not wanted:
+        raise ValueError(
+            "targets: expected at least one set of classes, got none; pass [None] for those predicted"
+        )
+    given = [one for one in wanted if one is not None]
     batches = _batches(images, batch_size)
     first = next(batches, None)
     if first is None:
         raise ValueError("images: expected at least one image, got none; check the data")
-    if wanted is not None and isinstance(images, Tensor):
-        _count(len(wanted), len(images))
+    if isinstance(images, Tensor):
+        _count(given, len(images))
     size = (first.shape[2], first.shape[3])
-    name = target_layer(model, layer or FEATURES, image_size=size)
-    check_map_size(model, name, size)
+    name = find_layer(model, layer or FEATURES, size)
     like = next(model.parameters())
-    found: list[Found] = []
+    found: list[list[Found]] = []
     done = 0
     with frozen(model):
         for batch in itertools.chain([first], batches):
             if batch.shape[2:] != first.shape[2:]:
                 sides = f"{list(batch.shape[2:])} after {list(first.shape[2:])}"
                 raise ValueError(f"images: expected one size, got {sides} pixels; resize them first")
-            chosen = None
-            if wanted is not None:
-                chosen = wanted[done : done + len(batch)].to(like.device)
-                if len(chosen) < len(batch):
-                    _count(len(wanted), done + len(batch))
+            rows = slice(done, done + len(batch))
             done += len(batch)
+            if any(len(one) < done for one in given):
+                _count(given, done)
+            chosen = [None if one is None else one[rows].to(like.device) for one in wanted]
             # Convolutions run up to twice as fast on it, whatever the format of the weights.
             batch = batch.to(like.device, like.dtype, memory_format=torch.channels_last)
-            found.append(Found(*(part.cpu() for part in apply(model, name, batch, chosen))))
-    if wanted is not None:
-        _count(len(wanted), done)
-    raw, logits, explained = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
-    return Explanation(raw, logits, explained)
+            # The first batch says how large the maps are: a blank image would cost as much as one of these.
+            with contextlib.nullcontext() if found else checking(model, name, size):
+                found.append(apply(model, name, batch, chosen))
+    _count(given, done)
+    # What is found stays on its device until here: a GPU need not wait for each batch's copy.
+    return [
+        Explanation(*(torch.cat(parts).cpu().numpy() for parts in zip(*batches_of_one, strict=True)))
+        for batches_of_one in zip(*found, strict=True)
+    ]
 
 
-def _method(method: str | Method) -> Method:
-    if not isinstance(method, str):
-        return method
+Each = Callable[[nn.Module, str, Tensor, Sequence[Tensor | None]], list[Found]]
+
+
+def _each(method: str | Method) -> Each:
+    """The method for several sets of targets at once."""
+    if isinstance(method, str):
+        method = _method(method)
+    if method is gradcam:
+        return gradcam_each
+
+    def apply(model: nn.Module, layer: str, images: Tensor, wanted: Sequence[Tensor | None]) -> list[Found]:
+        first = Found(*method(model, layer, images, wanted[0]))
+        found = [first]
+        for targets in wanted[1:]:
+            chosen = select(first.logits, targets)
+            differ = (chosen != first.targets).nonzero()[:, 0]
+            raw = first.raw.clone()
+            if len(differ):
+                some = images[differ].contiguous(memory_format=torch.channels_last)
+                raw[differ] = Found(*method(model, layer, some, chosen[differ])).raw
+            found.append(Found(raw, first.logits, chosen))
+        return found
+
+    return apply
+
+
+def _method(method: str) -> Method:
     if method not in METHODS:
         near = difflib.get_close_matches(method, METHODS, 1)
         hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(METHODS)}"
@@ -119,7 +171,10 @@ def _targets(targets: Tensor | NDArray[np.integer] | None) -> Tensor | None:
     return found.to(torch.int64)
 
 
-def _count(targets: int, images: int) -> None:
+def _count(given: Sequence[Tensor], images: int) -> None:
     """pytorch-grad-cam explains what is left over by zero maps; here a wrong number is an error."""
-    if targets != images:
-        raise ValueError(f"targets: expected one class per image, got {targets} for {images} images; pass all")
+    for targets in given:
+        if len(targets) != images:
+            raise ValueError(
+                f"targets: expected one class per image, got {len(targets)} for {images} images; pass all"
+            )

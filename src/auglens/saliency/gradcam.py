@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -32,24 +32,44 @@ def gradcam(model: nn.Module, layer: str, images: Tensor, targets: Tensor | None
 
     ValueError: targets out of range; the layer does not run exactly once or has no part in the logits.
     """
+    return gradcam_each(model, layer, images, [targets])[0]
+
+
+def gradcam_each(model: nn.Module, layer: str, images: Tensor, wanted: Sequence[Tensor | None]) -> list[Found]:
+    """`gradcam` for each set of targets in `wanted`, from one forward pass: each costs a backward pass alone.
+
+    Where a later set names the class of the first, the map is the same to the last bit.
+    """
     with torch.inference_mode(False), torch.enable_grad(), cut_at(model, layer) as leaves:
         logits = model(images)
         if len(leaves) != 1:
             raise ValueError(
                 f"maps.layer: {layer!r} runs {len(leaves)} times per image, expected once; use features"
             )
-        (activations,) = leaves
-        chosen = select(logits, targets)
-        # A one-hot cotangent: the sum of the chosen logits, without a scatter in its backward pass.
-        one_hot = torch.zeros_like(logits).scatter_(1, chosen[:, None], 1)
-        gradient = None
-        if logits.requires_grad:
-            (gradient,) = torch.autograd.grad(logits, activations, one_hot, allow_unused=True)
-    if gradient is None:
-        raise ValueError(f"maps.layer: {layer!r} has no part in the logits; use features")
-    weights = gradient.mean((2, 3))
-    raw = torch.einsum("bk,bkhw->bhw", weights, activations.detach()).relu()
-    return Found(raw.float(), logits.detach().float(), chosen)
+        (leaf,) = leaves
+        classes = [select(logits, targets) for targets in wanted]
+        last = len(classes) - 1
+        alphas = [_weights(logits, leaf, chosen, keep=at < last) for at, chosen in enumerate(classes)]
+    found: list[Found] = []
+    activations, scores = leaf.detach(), logits.detach().float()
+    for chosen, weights in zip(classes, alphas, strict=True):
+        if weights is None:
+            raise ValueError(f"maps.layer: {layer!r} has no part in the logits; use features")
+        raw = torch.einsum("bk,bkhw->bhw", weights, activations).relu().float()
+        if found:
+            raw = torch.where((chosen == found[0].targets)[:, None, None], found[0].raw, raw)
+        found.append(Found(raw, scores, chosen))
+    return found
+
+
+def _weights(logits: Tensor, leaf: Tensor, chosen: Tensor, *, keep: bool) -> Tensor | None:
+    """α [B, K] of each image's chosen class; None where the leaf has no part in the logits. keep: the graph."""
+    if not logits.requires_grad:
+        return None
+    # A one-hot cotangent: the sum of the chosen logits, without a scatter in its backward pass.
+    one_hot = torch.zeros_like(logits).scatter_(1, chosen[:, None], 1)
+    (gradient,) = torch.autograd.grad(logits, leaf, one_hot, retain_graph=keep, allow_unused=True)
+    return None if gradient is None else gradient.mean((2, 3))
 
 
 def select(logits: Tensor, targets: Tensor | None) -> Tensor:

@@ -45,11 +45,7 @@ def map_size(model: nn.Module, layer_name: str, image_size: Size) -> tuple[int, 
 
     ValueError: no such module; it does not run exactly once; what it gives is not a map [N, C, h, w].
     """
-    names = [name for name, _ in model.named_modules() if name]
-    if layer_name not in names:
-        near = difflib.get_close_matches(layer_name, names, 3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "use features, last_conv or a module's name"
-        raise ValueError(f"maps.layer: {_label(model)} has no module {layer_name!r}; {hint}")
+    _known(model, layer_name)
     size = _image_size(model, image_size)
     with _tracing(model) as calls:
         model(_blank(model, size))
@@ -65,9 +61,45 @@ def check_map_size(model: nn.Module, layer_name: str, image_size: Size) -> tuple
 
     ValueError below 4×4 cells: at 1×1 every finished map is zero. UserWarning below 7×7.
     """
-    height, width = map_size(model, layer_name, image_size)
-    pixels = _times(_image_size(model, image_size))
-    found = f"the map of {layer_name!r} of {_label(model)} is {height}×{width} at {pixels} pixels"
+    return _comparable(model, layer_name, _image_size(model, image_size), map_size(model, layer_name, image_size))
+
+
+def find_layer(model: nn.Module, layer: str, size: tuple[int, int]) -> str:
+    """`target_layer` without a run of the model where `layer` names a module: for `checking` what it gives."""
+    if layer in (FEATURES, LAST_CONV):
+        return target_layer(model, layer, image_size=size)
+    _known(model, layer)
+    return layer
+
+
+@contextlib.contextmanager
+def checking(model: nn.Module, layer_name: str, size: tuple[int, int]) -> Iterator[None]:
+    """`check_map_size` of whatever the module gives inside the block, instead of in a run of its own."""
+
+    def check(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        found = _map_size(output, size, f"{layer_name!r} of {_label(model)}")
+        _comparable(model, layer_name, size, found)
+
+    handle = model.get_submodule(layer_name).register_forward_hook(check)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _known(model: nn.Module, layer_name: str) -> None:
+    names = [name for name, _ in model.named_modules() if name]
+    if layer_name not in names:
+        near = difflib.get_close_matches(layer_name, names, 3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "use features, last_conv or a module's name"
+        raise ValueError(f"maps.layer: {_label(model)} has no module {layer_name!r}; {hint}")
+
+
+def _comparable(
+    model: nn.Module, layer_name: str, size: tuple[int, int], cells: tuple[int, int]
+) -> tuple[int, int]:
+    height, width = cells
+    found = f"the map of {layer_name!r} of {_label(model)} is {height}×{width} at {_times(size)} pixels"
     fix = "use a larger model.image_size or a smaller model.output_stride"
     if min(height, width) < SMALLEST:
         raise ValueError(f"maps.layer: {found}, expected at least {SMALLEST}×{SMALLEST}; {fix}")

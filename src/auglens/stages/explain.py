@@ -1,13 +1,9 @@
-"""explain@cell: a checkpoint + test images → raw maps, logits and targets, for both targets.
-
-The other target (the label, where the study explains the predicted class) is explained where it is another class.
-"""
+"""explain@cell: a checkpoint + test images → raw maps, logits and targets, for both targets in one pass."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 
 from auglens import artifacts, compat
@@ -17,7 +13,7 @@ from auglens.device import deterministic, find_device
 from auglens.models import build, load_weights
 from auglens.own import loading
 from auglens.progress import Progress
-from auglens.saliency import Explanation, check_map_size, explain, target_layer
+from auglens.saliency import explain_each, target_layer
 from auglens.stages import layout
 
 
@@ -38,34 +34,22 @@ def run(cell: str) -> None:
         load_weights(model, tensors)
         model.to(device)
         layer = target_layer(model, spec["layer"], image_size=settings.image_size)
-        check_map_size(model, layer, settings.image_size)
         view = View(settings.image_size, metadata["mean"], metadata["std"])
         rows, size = prepared.test, spec["batch_size"]
+        labels = prepared.labels[rows]
         progress = Progress(f"explain {cell}", len(rows), unit="image")
 
-        def batches(rows: artifacts.Array) -> Iterator[torch.Tensor]:
+        def batches() -> Iterator[torch.Tensor]:
             for start in range(0, len(rows), size):
-                images = np.ascontiguousarray(prepared.images[rows[start : start + size]])
+                images = prepared.images[rows[start : start + size]]
                 yield view(to_unit(torch.from_numpy(images).to(device)))
                 progress.advance(len(images))
 
-        def explained(rows: artifacts.Array, targets: artifacts.Array | None) -> Explanation:
-            return explain(model, batches(rows), method=method, targets=targets, layer=layer, batch_size=size)
-
-        labels = prepared.labels[rows]
+        targets = [None, labels] if spec["target"] == "predicted" else [labels, None]
         with progress:
-            found = explained(rows, labels if spec["target"] == "true" else None)
-            targets = labels if spec["target"] == "predicted" else found.logits.argmax(1)
-            raw = found.raw.copy()
-            differ = np.flatnonzero(targets != found.targets)
-            if len(differ):
-                progress.extend(len(differ))
-                raw[differ] = explained(rows[differ], targets[differ]).raw
-    for variant, maps, classes in (
-        (spec["variant"], found.raw, found.targets),
-        (other_variant(spec["variant"]), raw, targets),
-    ):
-        saved = artifacts.Maps(maps, found.logits, classes, settings.image_size, spec["map_key"])
+            found = explain_each(model, batches(), targets, method=method, layer=layer, batch_size=size)
+    for variant, one in zip((spec["variant"], other_variant(spec["variant"])), found, strict=True):
+        saved = artifacts.Maps(one.raw, one.logits, one.targets, settings.image_size, spec["map_key"])
         artifacts.save_maps(layout.maps(cell, variant), saved)
-    height, width = found.raw.shape[1:]
+    height, width = found[0].raw.shape[1:]
     print(f"explain {cell}: {len(rows)} maps of {height} × {width} at {layer}")
