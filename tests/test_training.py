@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 
@@ -9,11 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from auglens import training
 from auglens.config import ModelConfig, TrainConfig
-from auglens.data.augmentations import Part
+from auglens.data.augmentations import Part, augment
+from auglens.data.order import epoch_order
 from auglens.data.views import View, to_unit
+from auglens.device import deterministic
 from auglens.models import build
-from auglens.tasks import CLASSIFICATION
+from auglens.tasks import CLASSIFICATION, Batch
 from auglens.training import LabelledImages, Recipe, State, batches, evaluate, fit
 
 CONFIG = TrainConfig(
@@ -72,8 +76,6 @@ def test_position_k_has_the_same_source_image_under_every_aug(data: LabelledImag
 
 
 def test_the_reference_sees_the_shared_order_restricted_to_the_originals(data: LabelledImages) -> None:
-    from auglens.data.order import epoch_order
-
     positions = epoch_order(40, seed=0, halves=2)
     assert sources(data, ALONE) == [int(p) for p in positions if p < 40]
 
@@ -103,6 +105,30 @@ def test_equal_arguments_give_equal_weights_and_global_state_is_untouched(data: 
     two = trained(data, NOISE, dropout=0.5)
     assert same(one.model, two.model)
     assert one.history == two.history
+
+
+def test_no_operation_of_a_step_reads_memory_that_nobody_wrote(
+    data: LabelledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's filling of new tensors with NaN, which training leaves out, changes no bit."""
+    one = trained(data, NOISE, dropout=0.5)
+    monkeypatch.setattr(training, "deterministic", lambda threads, fill: deterministic(threads, fill=True))
+    two = trained(data, NOISE, dropout=0.5)
+    assert same(one.model, two.model)
+    assert one.history == two.history
+
+
+@pytest.mark.parametrize("fill", [True, False])
+def test_settings_of_the_process_are_as_before_a_training(fill: bool) -> None:
+    def settings() -> tuple[bool, bool, int]:
+        filled = torch.utils.deterministic.fill_uninitialized_memory
+        return torch.are_deterministic_algorithms_enabled(), filled, torch.get_num_threads()
+
+    before = settings()
+    with deterministic(before[2] + 1, fill=fill):
+        assert settings() == (True, fill, before[2] + 1)
+        assert bool(torch.empty(3).isnan().all()) or not fill
+    assert settings() == before
 
 
 @pytest.mark.parametrize("field", ["augmentation_seed", "dropout_seed", "order_seed"])
@@ -186,3 +212,43 @@ def test_a_step_of_training_is_adam_on_cross_entropy(data: LabelledImages) -> No
         optimizer.step()
     for name, tensor in network.state_dict().items():
         torch.testing.assert_close(mine.model[name], tensor, rtol=1e-3, atol=2e-4, msg=name)
+
+
+@pytest.mark.parametrize("label", ["mixed", "source"])
+def test_labels_are_mixed_where_the_aug_mixes_them_and_nowhere_else(data: LabelledImages, label: str) -> None:
+    recipe = replace(NOISE, parts=(Part("cutmix", {"alpha": 1.0, "label": label}),))
+    positions = torch.from_numpy(epoch_order(40, seed=0, halves=2))
+    rows, second = positions % 40, positions >= 40
+    made = augment(recipe.parts, data.images, data.labels, rows[second], seed=1, epoch=0)
+    found = list(batches(data, recipe, epoch=0, batch_size=16))
+    assert torch.equal(torch.cat([batch.images for batch in found])[second], made.images)
+    assert torch.equal(torch.cat([batch.labels for batch in found]), data.labels[rows])
+    if label == "source":
+        assert all(batch.partner is None for batch in found)
+        return
+    partners = [batch.partner for batch in found if batch.partner is not None]
+    labels, weight = (torch.cat(parts) for parts in zip(*partners, strict=True))
+    assert torch.equal(labels[second], made.partner_labels)
+    assert torch.equal(weight[second], made.partner_weight)
+    assert weight[second].any()
+    assert not weight[~second].any()
+
+
+def test_the_loss_weighs_the_partner_s_label() -> None:
+    """By hand: two classes, logits 0 and log 3, so that the classes have 1/4 and 3/4."""
+    outputs = torch.tensor([[0.0, math.log(3)]] * 2)
+    images, labels = torch.zeros(2, 3, 1, 1), torch.tensor([0, 1])
+    plain = CLASSIFICATION.loss(outputs, Batch(images, labels))
+    assert plain.item() == pytest.approx((math.log(4) + math.log(4 / 3)) / 2, rel=1e-6)
+    mixed = Batch(images, labels, (torch.tensor([1, 0]), torch.tensor([0.25, 0.0])))
+    expected = (0.75 * math.log(4) + 0.25 * math.log(4 / 3) + math.log(4 / 3)) / 2
+    assert CLASSIFICATION.loss(outputs, mixed).item() == pytest.approx(expected, rel=1e-6)
+    nothing = Batch(images, labels, (torch.tensor([1, 0]), torch.zeros(2)))
+    assert torch.equal(CLASSIFICATION.loss(outputs, nothing), plain)
+
+
+def test_accuracy_is_the_same_in_training_as_among_the_scores() -> None:
+    outputs = torch.tensor([[1.0, 2.0, 2.0], [3.0, 0.0, 1.0]])  # of equal outputs the first is the prediction
+    labels = torch.tensor([1, 2])
+    assert CLASSIFICATION.accuracy(outputs, labels).tolist() == [1.0, 0.0]
+    assert CLASSIFICATION.scores(outputs, labels)["accuracy"].tolist() == [1.0, 0.0]

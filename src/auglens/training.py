@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from auglens import rng
 from auglens.config import TrainConfig
-from auglens.data.augmentations import Augmented, Part, augment
+from auglens.data.augmentations import Part, augment
 from auglens.data.order import epoch_order
 from auglens.data.views import View, to_unit
 from auglens.device import deterministic
-from auglens.tasks import Task
+from auglens.tasks import Batch, Task
 
 BLOCK = 1024  # images augmented at once: an augmented image does not depend on its batch, so large blocks are free
 EVALUATION_BATCH = 256
@@ -60,17 +60,21 @@ class State:
     history: tuple[dict[str, float], ...] = ()
 
 
-def batches(data: LabelledImages, recipe: Recipe, *, epoch: int, batch_size: int) -> Iterator[Augmented]:
-    """The batches of one epoch in the fixed order, at the data's own resolution, float32 in [0, 1]."""
+def batches(data: LabelledImages, recipe: Recipe, *, epoch: int, batch_size: int) -> Iterator[Batch]:
+    """The batches of one epoch in the fixed order, at the data's own resolution, float32 in [0, 1].
+
+    What must wait for a GPU (indices made on the processor, the look whether labels are mixed) is done once per
+    block, never per batch.
+    """
     n = len(data.labels)
     order = torch.from_numpy(epoch_order(n, seed=recipe.order_seed, halves=recipe.halves))
     step = max(batch_size, BLOCK // batch_size * batch_size)
     for start in range(0, len(order), step):
         positions = order[start : start + step].to(data.labels.device)
-        rows, second = positions % n, positions >= n
-        images, labels = to_unit(data.images[rows]), data.labels[rows]
-        partner_labels, partner_weight = labels.clone(), torch.zeros(len(rows), device=labels.device)
+        rows = positions % n
+        images, labels, partner = to_unit(data.images[rows]), data.labels[rows], None
         if recipe.halves == 2:
+            second = (positions >= n).nonzero().squeeze(1)
             made = augment(
                 recipe.parts,
                 data.images,
@@ -80,24 +84,27 @@ def batches(data: LabelledImages, recipe: Recipe, *, epoch: int, batch_size: int
                 epoch=epoch,
             )
             images[second] = made.images
-            labels = labels.masked_scatter(second, made.labels)
-            partner_labels[second], partner_weight[second] = made.partner_labels, made.partner_weight
+            labels[second] = made.labels
+            if bool(made.partner_weight.any()):
+                partner = labels.clone(), torch.zeros(len(rows), device=labels.device)
+                partner[0][second], partner[1][second] = made.partner_labels, made.partner_weight
         for at in range(0, len(rows), batch_size):
             cut = slice(at, at + batch_size)
-            yield Augmented(images[cut], labels[cut], partner_labels[cut], partner_weight[cut])
+            mixed = None if partner is None else (partner[0][cut], partner[1][cut])
+            yield Batch(images[cut], labels[cut], mixed)
 
 
 @torch.inference_mode()
 def evaluate(model: nn.Module, data: LabelledImages, view: View, task: Task) -> dict[str, float]:
     """Mean of every score of the task over `data`, the model in evaluation mode."""
     model.eval()
-    totals: dict[str, float] = {}
+    totals: dict[str, Tensor] = {}
     for start in range(0, len(data.labels), EVALUATION_BATCH):
         cut = slice(start, start + EVALUATION_BATCH)
         scores = task.scores(model(view(to_unit(data.images[cut]))), data.labels[cut])
         for name, values in scores.items():
-            totals[name] = totals.get(name, 0.0) + values.sum().item()
-    return {name: total / len(data.labels) for name, total in totals.items()}
+            totals[name] = totals[name] + values.sum() if name in totals else values.sum()
+    return {name: total.item() / len(data.labels) for name, total in totals.items()}
 
 
 def _train_epoch(
@@ -129,7 +136,7 @@ def _train_epoch(
             optimizer.step()
             size = len(batch.labels)
             loss_sum += loss.detach() * size
-            right += task.scores(outputs.detach().float(), batch.labels)["accuracy"].sum()
+            right += task.accuracy(outputs.detach(), batch.labels).sum()
             count += size
             on_images(size)
     loss_mean = (loss_sum / count).item()
@@ -169,7 +176,7 @@ def fit(
     device = train.labels.device
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = state or State()
-    with deterministic(config.threads):
+    with deterministic(config.threads, fill=False):
         optimizer = torch.optim.Adam(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -180,7 +187,7 @@ def fit(
             row: dict[str, float] = {"epoch": epoch + 1}
             row |= _train_epoch(model, optimizer, train, recipe, view, task, config, epoch, on_images)
             row |= {f"validation_{k}": v for k, v in evaluate(model, validation, view, task).items()}
-            now = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+            now = {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
             best = not state.history or _better(config, row, state.history[state.best_epoch - 1])
             state = replace(
                 state,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -28,9 +29,17 @@ class View:
             images = torch.nn.functional.interpolate(
                 images, size, mode="bilinear", align_corners=False, antialias=shrinks
             )
-        mean = torch.tensor(self.mean, dtype=torch.float32, device=images.device).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, dtype=torch.float32, device=images.device).view(1, -1, 1, 1)
-        return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+        mean, std = _statistics(tuple(self.mean), tuple(self.std), images.device)
+        return images.sub(mean).div_(std).contiguous(memory_format=torch.channels_last)
+
+
+@lru_cache(maxsize=8)
+def _statistics(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """float32 [1,C,1,1] each; kept, because a GPU waits for every copy from the processor."""
+    with torch.inference_mode(False):  # made here, they serve training as well
+        made = torch.tensor([mean, std], dtype=torch.float32, device=device)
+    one, two = made.view(2, 1, -1, 1, 1)
+    return one, two
 
 
 def to_unit(images: Tensor) -> Tensor:
