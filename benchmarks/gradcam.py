@@ -2,8 +2,9 @@
 
     python -m benchmarks.gradcam
 
-Every contender starts from the same contiguous float32 images on two cores and explains the predicted classes.
-`ours` gives raw maps, logits and targets by `auglens.saliency.explain`, from the search for the layer to numpy;
+Every contender starts from the same contiguous float32 images on two cores and explains the predicted classes at
+the same layer, which is handed to them. `ours` gives raw maps, logits and targets by `auglens.saliency.explain`;
+`ours, layer searched` looks for it first: one run on one blank image, for however many images;
 `ours, finished` scales and upsamples them too, which pytorch-grad-cam always does; `ours, two targets` explains
 both the predicted classes and labels of which a third are others, as the stage `explain` does. The limit is the
 plain forward pass under `inference_mode` with weights and images in `channels_last`, made ready.
@@ -57,19 +58,20 @@ def contenders(name: str, size: int, output_stride: int | None, batch: int) -> d
     warnings.filterwarnings("ignore", "maps.layer")  # of 4×4 cells: coarse, and so they are for all
     ours, peer, plain = (lively(name, size, output_stride) for _ in range(3))
     images = torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(3))
-    cam = GradCAM(peer, [peer.get_submodule(target_layer(peer, image_size=size))])
+    layer = target_layer(ours, image_size=size)
+    cam = GradCAM(peer, [peer.get_submodule(layer)])
     plain.to(memory_format=torch.channels_last)
     ready = images.contiguous(memory_format=torch.channels_last)
 
     def explained() -> Any:
-        found = explain(ours, images, batch_size=batch)
+        found = explain(ours, images, layer=layer, batch_size=batch)
         return found.raw, found.logits, found.targets
 
-    labels = explain(ours, images, batch_size=batch).targets
+    labels = explained()[2]
     labels[::3] = (labels[::3] + 1) % 10
 
     def both() -> Any:
-        found = explain_each(ours, images, [None, labels], batch_size=batch)
+        found = explain_each(ours, images, [None, labels], layer=layer, batch_size=batch)
         return found[0].raw, found[1].raw, found[1].targets
 
     def forward() -> Tensor:
@@ -79,7 +81,8 @@ def contenders(name: str, size: int, output_stride: int | None, batch: int) -> d
     return {
         "ours": explained,
         "ours, two targets": both,
-        "ours, finished": lambda: finish(explain(ours, images, batch_size=batch).raw, size),
+        "ours, layer searched": lambda: explain(ours, images, batch_size=batch).raw,
+        "ours, finished": lambda: finish(explained()[0], size),
         PEER: lambda: (cam(images, None), cam.outputs.detach().numpy()),
         LIMIT: forward,
     }
