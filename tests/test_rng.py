@@ -60,9 +60,10 @@ def test_generators_repeat_and_use_every_argument(make) -> None:  # type: ignore
     assert len({first(1, "init", 2), first(2, "init", 2), first(1, "split", 2), first(1, "init", 3)}) == 4
 
 
-@pytest.mark.parametrize("width", [0, 1, 4, 5, 130])
+# Few words per row are worked out here, many by numpy's own generator.
+@pytest.mark.parametrize("width", [0, 1, 4, 5, rng.NARROW - 1, rng.NARROW, rng.NARROW + 1, 130])
 def test_uniforms_are_those_of_numpys_philox_with_the_row_in_its_counter(width: int) -> None:
-    rows = np.array([0, 5, 4, 2**40, 5])
+    rows = np.array([0, 5, 4, 2**40, 5, 2**63 - 1])
     found = rng.uniforms(**ARGUMENTS, rows=rows, width=width)
     key = rng.derive(7, "augmentation/affine", 3)
     expected = [
@@ -70,6 +71,16 @@ def test_uniforms_are_those_of_numpys_philox_with_the_row_in_its_counter(width: 
     ]
     assert found.dtype == np.float64
     assert np.array_equal(found, np.array(expected))
+
+
+def test_words_carry_between_their_halves_as_numpys_do() -> None:
+    """Many keys and rows, so that every carry inside the long products happens."""
+    rows = np.random.default_rng(0).integers(0, 2**63, 1000)
+    for seed in range(5):
+        drawn = rng.words(seed=seed, stream="s", epoch=0, rows=rows, width=8)
+        key = rng.derive(seed, "s", 0)
+        expected = [np.random.Philox(key=key, counter=int(row) << 64).random_raw(8) for row in rows]
+        assert np.array_equal(drawn, np.array(expected))
 
 
 def test_a_rows_numbers_depend_on_neither_the_other_rows_nor_the_width() -> None:

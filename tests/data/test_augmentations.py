@@ -198,6 +198,18 @@ def test_reseed_makes_no_images() -> None:
     )
 
 
+def test_an_aug_of_ones_own_that_changes_the_shape_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from auglens.data.augmentations import schema
+
+    grey = schema.own_spec({}, 0, lambda images, words, params: images.mean(1, keepdim=True))
+    monkeypatch.setitem(schema.OWN, "grey", grey)
+    with pytest.raises(ValueError, match="grey") as caught:
+        augment([Part("grey", {})], IMAGES, LABELS, ROWS, seed=None, epoch=0)
+    assert str(caught.value) == (
+        "augment: grey made images of [70, 1, 32, 32] from [70, 3, 32, 32]; return as many of the same shape"
+    )
+
+
 def test_a_kernel_larger_than_the_image_is_refused() -> None:
     with pytest.raises(ValueError, match="kernel_size") as caught:
         run("gaussian_blur", kernel_size=65)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AUGS", "CONTROLS", "Augmented", "Part", "augment", "draws_anything", "parse", "validate"]
 
-# Values (channels × height × width × images) worked on at once: on a CPU what its cache holds, elsewhere a
-# bound on memory. Images do not depend on it.
-CPU_CHUNK, DEVICE_CHUNK = 2**18, 2**25
+# Values (channels × height × width × images) worked on at once: on a CPU what its last cache holds, with enough
+# images to share the cost of each step; elsewhere a bound on memory. Images do not depend on it.
+CPU_CHUNK, DEVICE_CHUNK = 2**20, 2**25
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,10 @@ def augment(
         raise ValueError(f"augment: {'+'.join(p.name for p in parts)} draws at random; pass a seed, not None")
     chunk = CPU_CHUNK if images.device.type == "cpu" else DEVICE_CHUNK
     size = max(1, chunk // images[0].numel())
-    made = [chain.apply(parts, images, labels, some, seed=seed, epoch=epoch) for some in rows.split(size)]
-    fields = ("images", "labels", "partner_labels", "partner_weight")
-    return Augmented(**{name: torch.cat([getattr(one, name) for one in made]) for name in fields})
+    whole = torch.empty((len(rows), *images.shape[1:]), dtype=torch.float32, device=images.device)
+    made = [
+        chain.apply(parts, images, labels, some, seed=seed, epoch=epoch, out=out)
+        for some, out in zip(rows.split(size), whole.split(size), strict=True)
+    ]
+    fields = ("labels", "partner_labels", "partner_weight")
+    return Augmented(whole, **{name: torch.cat([getattr(one, name) for one in made]) for name in fields})

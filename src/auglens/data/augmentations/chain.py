@@ -13,14 +13,16 @@ from torch import Tensor
 from auglens import rng
 from auglens.data.augmentations import Augmented, controls, geometric, mixing, photometric
 from auglens.data.augmentations.schema import OWN, Parameters, Part, draws_anything
-from auglens.data.views import to_unit
 
 Shape = tuple[int, int, int]  # channels, height, width
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """apply(images float32 [B,C,H,W] in [0, 1], words uint64 [B,words(shape)], params) → images like them."""
+    """apply(images float32 [B,C,H,W] in [0, 1], words uint64 [B,words(shape)], params) → images like them.
+
+    It may work in place: what it was given need not be there any more.
+    """
 
     apply: Callable[[Tensor, np.ndarray, Parameters], Tensor]
     words: Callable[[Shape], int]  # 64-bit words of randomness per image
@@ -47,14 +49,29 @@ def _words(part: Part, rows: Tensor, width: int, *, seed: int | None, epoch: int
     return rng.words(seed=seed, stream=stream, epoch=epoch, rows=rows.cpu().numpy(), width=width)
 
 
+def unit_rows(images: Tensor, rows: Tensor, out: Tensor) -> Tensor:
+    """images: uint8 [N,C,H,W] → out: float32 [B,C,H,W] in [0, 1], the images `rows`, as `to_unit` makes them."""
+    return out.copy_(images.index_select(0, rows)).div_(255)
+
+
 def apply(
-    parts: Sequence[Part], images: Tensor, labels: Tensor, rows: Tensor, *, seed: int | None, epoch: int
+    parts: Sequence[Part],
+    images: Tensor,
+    labels: Tensor,
+    rows: Tensor,
+    *,
+    seed: int | None,
+    epoch: int,
+    out: Tensor,
 ) -> Augmented:
-    """images: uint8 [N,C,H,W]; labels: int64 [N]; rows: int64 [B] → the augmented images of `rows`."""
+    """images: uint8 [N,C,H,W]; labels: int64 [N]; rows: int64 [B] → the augmented images of `rows`, in `out`.
+
+    out: float32 [B,C,H,W], overwritten.
+    """
     c, h, w = images.shape[1:]
     own = labels[rows]
     weight = torch.zeros(len(rows), dtype=torch.float32, device=images.device)
-    made = Augmented(to_unit(images[rows]), own, own, weight)
+    made = Augmented(unit_rows(images, rows, out), own, own, weight)
     for part in parts if len(rows) else ():
         draw: dict[str, Any] = {"seed": seed, "epoch": epoch}
         if part.name == "cutmix":
@@ -69,9 +86,15 @@ def apply(
             if spec.apply is None:
                 raise ValueError(f"augment: {part.name} is one's own and not loaded; see auglens.own.loading")
             drawn = _words(part, rows, spec.words, **draw)
-            made = replace(made, images=spec.apply(made.images, drawn, part.params))
+            found = spec.apply(made.images, drawn, part.params)
+            if found.shape != out.shape:  # it would spread over `out` unseen
+                raise ValueError(
+                    f"augment: {part.name} made images of {list(found.shape)} from {list(out.shape)};"
+                    " return as many of the same shape"
+                )
+            made = replace(made, images=found)
         else:
             raise ValueError(
                 f"augment: {part.name} makes no images; give it no parts and one half (see epoch_order)"
             )
-    return made
+    return replace(made, images=out.copy_(made.images))  # nothing to copy where all worked in place

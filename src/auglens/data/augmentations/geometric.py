@@ -29,10 +29,16 @@ def _centred(size: int, device: torch.device) -> Tensor:
     return torch.arange(size, device=device, dtype=torch.float32) - (size - 1) / 2
 
 
-def _sample(images: Tensor, x: Tensor, y: Tensor, outside: str) -> Tensor:
-    """Bilinear values at x, y: float32 broadcastable to [B,H,W], -1 and 1 being the image's outer edges."""
-    b, _, h, w = images.shape
-    grid = torch.stack([x.expand(b, h, w), y.expand(b, h, w)], dim=-1)
+def _places(x: Tensor, y: Tensor) -> Tensor:
+    """x, y: float32 of one shape → complex64: x + iy.
+
+    A sum of such is the sum of each coordinate, of any shapes, and lies in memory as `grid_sample` wants it.
+    """
+    return torch.complex(x, y)
+
+
+def _sample(images: Tensor, grid: Tensor, outside: str) -> Tensor:
+    """Bilinear values at grid: float32 [B,H,W,2], x before y, -1 and 1 being the image's outer edges."""
     return grid_sample(images, grid, mode="bilinear", padding_mode=outside, align_corners=False).clamp_(0, 1)
 
 
@@ -55,15 +61,13 @@ def affine(images: Tensor, words: np.ndarray, params: Parameters) -> Tensor:
     # comes from.
     xx, xy = (cos - sin * shear) / scale, (sin + cos * shear) / scale
     yx, yy = -sin / scale, cos / scale
+    by_x = np.stack([xx * 2 / w, yx * 2 / h])
+    by_y = np.stack([xy * 2 / w, yy * 2 / h])
+    constant = -(by_x * shift_x + by_y * shift_y)
+    one, two, three = (_tensor(values, device, 2, -1, 1, 1) for values in (by_x, by_y, constant))
     x, y = _centred(w, device), _centred(h, device).view(-1, 1)
-
-    def towards(by_x: np.ndarray, by_y: np.ndarray, side: int) -> Tensor:
-        by_x, by_y = by_x * 2 / side, by_y * 2 / side
-        constant = -(by_x * shift_x + by_y * shift_y)
-        one, two, three = (_tensor(values, device, -1, 1, 1) for values in (by_x, by_y, constant))
-        return one * x + two * y + three
-
-    return _sample(images, towards(xx, xy, w), towards(yx, yy, h), params["outside"])
+    places = (_places(*(one * x)) + _places(*(two * y))).add_(_places(*three))
+    return _sample(images, torch.view_as_real(places), params["outside"])
 
 
 def smoothing(size: int, sigma: float) -> np.ndarray:
@@ -86,13 +90,14 @@ def displacements(words: np.ndarray, alpha: float, sigma: float, h: int, w: int,
     """words: uint64 [B,≥HW/2] → float32 [B,2,H,W]: shifts in pixels along x and y.
 
     Uniform in (-1, 1), 16 bits each. Products and sums are whole multiples of 2**-48 and 2**-52 and at most
-    1, which float64 holds exactly: no order of summation, and so no batch size, changes them.
+    1, which float64 holds exactly: no order of summation, and so no batch size, changes them. The draw is
+    (2m + 1) / 65536 with m the 16 bits less 32768; the factor and the constant go into the first filter.
     """
-    raw = words.astype("<u8", copy=False).view("<u2")[:, : 2 * h * w].astype(np.float64)
-    drawn = torch.from_numpy((2 * raw - 65535) / 65536).to(device).view(-1, 2, h, w)
+    bits = words.astype("<u8", copy=False).view("<u2")[:, : 2 * h * w] ^ np.uint16(1 << 15)
+    drawn = torch.from_numpy(bits.view("<i2")).to(device).to(torch.float64).view(-1, w)
     across, down = (torch.from_numpy(smoothing(size, sigma)).to(device) for size in (w, h))
-    halfway = (drawn @ across.T * 2.0**20).round() / 2.0**20
-    return (down @ halfway * alpha).to(torch.float32)
+    halfway = torch.addmm(across.sum(1) * 2.0**4, drawn, across.T, alpha=2.0**5).round_().view(-1, 2, h, w)
+    return (down * 2.0**-20 @ halfway).mul_(alpha).to(torch.float32)
 
 
 def elastic(images: Tensor, words: np.ndarray, params: Parameters) -> Tensor:
@@ -103,9 +108,11 @@ def elastic(images: Tensor, words: np.ndarray, params: Parameters) -> Tensor:
     """
     device, (h, w) = images.device, images.shape[-2:]
     shift = displacements(words, params["alpha"], params["sigma"], h, w, device)
-    x = (_centred(w, device) + shift[:, 0]) * (2 / w)
-    y = (_centred(h, device).view(-1, 1) + shift[:, 1]) * (2 / h)
-    return _sample(images, x, y, params["outside"])
+    grid = torch.empty((len(images), h, w, 2), dtype=torch.float32, device=device)
+    grid.copy_(shift.permute(0, 2, 3, 1))
+    middle = torch.meshgrid(_centred(h, device), _centred(w, device), indexing="ij")
+    grid.add_(torch.stack(middle[::-1], dim=-1)).mul_(torch.tensor([2 / w, 2 / h], device=device).expand(h, w, 2))
+    return _sample(images, grid, params["outside"])
 
 
 def windows(drawn: np.ndarray, params: Parameters, h: int, w: int) -> np.ndarray:
@@ -134,4 +141,5 @@ def random_crop(images: Tensor, words: np.ndarray, params: Parameters) -> Tensor
 
     x = _tensor(places(left, width, w), device, -1, 1, w)
     y = _tensor(places(top, height, h), device, -1, h, 1)
-    return _sample(images, x, y, "zeros")
+    grid = _places(x, torch.zeros_like(x)) + _places(torch.zeros_like(y), y)
+    return _sample(images, torch.view_as_real(grid), "zeros")

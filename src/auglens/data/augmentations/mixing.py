@@ -53,7 +53,8 @@ def cutmix(
     top, bottom, left, right = box.view(-1, 4, 1).unbind(1)
     y, x = torch.arange(h, device=device), torch.arange(w, device=device)
     inside = ((y >= top) & (y < bottom))[:, None, :, None] & ((x >= left) & (x < right))[:, None, None, :]
-    mixed = torch.where(inside, to_unit(images[partner]), made.images)
+    patches = to_unit(images.index_select(0, partner))
+    mixed = torch.where(inside, patches, made.images, out=made.images)
     if params["label"] == "source":
         return Augmented(mixed, made.labels, made.partner_labels, made.partner_weight)
     weight = ((bottom - top) * (right - left)).squeeze(1).to(torch.float32) / (h * w)

@@ -20,35 +20,35 @@ def _per_image(values: np.ndarray, device: torch.device) -> Tensor:
 
 def _gray(images: Tensor) -> Tensor:
     r, g, b = images.split(1, dim=1)
-    return 0.2989 * r + 0.587 * g + 0.114 * b
+    return (0.2989 * r).add_(0.587 * g).add_(0.114 * b)
 
 
-def _blend(images: Tensor, other: Tensor | float, factor: Tensor) -> Tensor:
-    """factor 1: the images, 0: the other, above 1: further away from it."""
-    return (images * factor + (1 - factor) * other).clamp_(0, 1)
+def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    """factor 1: the images, 0: the other, above 1: further away from it. In place."""
+    return images.mul_(factor).add_((1 - factor) * other).clamp_(0, 1)
 
 
 def _mean_gray(images: Tensor) -> Tensor:
     """float32 [B,1,1,1]. Summed over whole multiples of 2**-24 in float64, which is exact in any order."""
-    gray = (_gray(images).to(torch.float64) * 2**24).round()
-    return (gray.sum(dim=(1, 2, 3), keepdim=True) / (2**24 * gray[0].numel())).to(torch.float32)
+    gray = _gray(images).mul_(2**24).round_()  # a value in [0, 1] times a power of two: nothing is lost in float32
+    total = gray.sum(dim=(1, 2, 3), keepdim=True, dtype=torch.float64)
+    return (total / (2**24 * gray[0].numel())).to(torch.float32)
 
 
 def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
     """Turn every colour around the HSV circle; turns: float32 [B,1,1,1] in [-0.5, 0.5], 1 a whole circle."""
     r, g, b = images.split(1, dim=1)
-    high, low = images.amax(1, keepdim=True), images.amin(1, keepdim=True)
-    chroma = high - low
-    divisor = torch.where(chroma == 0, 1.0, chroma)
-    sector = torch.where(
-        high == r,
-        (g - b) / divisor,
-        torch.where(high == g, (b - r) / divisor + 2, (r - g) / divisor + 4),
-    )
-    channel = torch.tensor([5.0, 3.0, 1.0], device=images.device).view(1, 3, 1, 1)
-    angle = channel + (sector + turns * 6)
-    angle = angle - (angle / 6).floor() * 6
-    return high - chroma * torch.minimum(angle, 4 - angle).clamp_(0, 1)
+    high = torch.maximum(torch.maximum(r, g), b)
+    chroma = high - torch.minimum(torch.minimum(r, g), b)
+    divisor = chroma.clamp(min=torch.finfo(torch.float32).tiny)  # of a grey pixel: 0 divided by something
+    sector = torch.where(high == g, (b - r).div_(divisor).add_(2), (r - g).div_(divisor).add_(4))
+    sector = torch.where(high == r, (g - b).div_(divisor), sector).add_(turns * 6)
+    angle = torch.tensor([5.0, 3.0, 1.0], device=images.device).view(1, 3, 1, 1) + sector
+    work = angle.div(6).floor_().mul_(6)
+    angle.sub_(work)
+    torch.sub(4, angle, out=work)
+    share = torch.minimum(angle, work, out=work).clamp_(0, 1)
+    return torch.sub(high, share.mul_(chroma), out=angle)
 
 
 def color_jitter(images: Tensor, words: np.ndarray, params: Parameters) -> Tensor:
@@ -59,10 +59,10 @@ def color_jitter(images: Tensor, words: np.ndarray, params: Parameters) -> Tenso
     drawn = 2 * fractions(words) - 1
     names = ("brightness", "contrast", "saturation", "hue")
     amounts = [_per_image(drawn[:, i] * params[name], images.device) for i, name in enumerate(names)]
-    images = _blend(images, 0.0, 1 + amounts[0])
+    images = images.mul_(1 + amounts[0]).clamp_(0, 1)
     images = _blend(images, _mean_gray(images), 1 + amounts[1])
     images = _blend(images, _gray(images), 1 + amounts[2])
-    return turn_hue(images, amounts[3]).clamp_(0, 1)
+    return turn_hue(images, amounts[3])
 
 
 def equalize(images: Tensor, words: np.ndarray, params: Parameters) -> Tensor:
@@ -73,14 +73,16 @@ def equalize(images: Tensor, words: np.ndarray, params: Parameters) -> Tensor:
     draws nothing.
     """
     b, c, h, w = images.shape
-    levels = (images * 255).round().to(torch.int64).view(b * c, h * w)
-    first = torch.arange(b * c, device=images.device).view(-1, 1) * 256
-    counts = torch.bincount((levels + first).flatten(), minlength=b * c * 256).view(b * c, 256)
-    brightest = counts.gather(1, levels.amax(1, keepdim=True))
-    step = (h * w - brightest) // 255
-    table = ((counts.cumsum(1) - counts + step // 2) // step.clamp(min=1)).clamp_(0, 255)
-    table = torch.where(step > 0, table, torch.arange(256, device=images.device))
-    flat = (table.to(torch.float32) / 255).gather(1, levels).view(images.shape)
+    levels = (images * 255).round_().view(b * c, h * w)
+    first = torch.arange(b * c, dtype=torch.int32, device=images.device).view(-1, 1) * 256
+    places = levels.to(torch.int32).add_(first).flatten()  # of every level of every channel in one long table
+    counts = torch.bincount(places, minlength=b * c * 256).view(b * c, 256)
+    step = (h * w - counts.gather(1, levels.amax(1, keepdim=True).to(torch.int64))) // 255
+    # Whole-number division, which float64 gives exactly below 2**53, and faster.
+    table = (counts.cumsum(1) - counts + step // 2).to(torch.float64).div_(step.clamp(min=1)).floor_()
+    unchanged = torch.arange(256, dtype=torch.float64, device=images.device)
+    table = torch.where(step > 0, table.clamp_(0, 255), unchanged)
+    flat = (table.to(torch.float32) / 255).flatten().index_select(0, places).view(images.shape)
     if params["p"] == 1:
         return flat
     chosen = torch.from_numpy(fractions(words)[:, 0] < params["p"]).to(images.device)
@@ -113,8 +115,10 @@ def gaussian_blur(images: Tensor, words: np.ndarray, params: Parameters) -> Tens
     for stride in (1, wide):  # along x, then along y; ends that belong to no pixel are never read
         length = line.shape[1] - 2 * reach * stride
         total = line[:, :length] * weights[:, :1]
+        product = torch.empty_like(total)
         for tap in range(1, size):
-            total += line[:, tap * stride : tap * stride + length] * weights[:, tap : tap + 1]
+            shifted = line[:, tap * stride : tap * stride + length]
+            total += torch.mul(shifted, weights[:, tap : tap + 1], out=product)
         line = total
     pixels = line.as_strided((b, c, h, w), (line.shape[1], tall * wide, wide, 1))
-    return pixels.clamp(0, 1)
+    return torch.clamp(pixels, 0, 1, out=images)
