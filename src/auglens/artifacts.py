@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # pandas takes half a second to import, and training does not
     from matplotlib.figure import Figure
 
 Array = np.ndarray[Any, Any]
+ATTRS = b"PANDAS_ATTRS"  # where pandas keeps a table's attrs in Parquet
 
 
 @contextlib.contextmanager
@@ -119,21 +120,90 @@ def save_table(path: Path | str, table: pd.DataFrame) -> None:
             table.to_parquet(temporary, index=False, compression="zstd")
 
 
-def load_table(path: Path | str, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """The Parquet table in `path`; ValueError where it is missing, unreadable or lacks one of `columns`."""
-    import pandas as pd
+@contextlib.contextmanager
+def _reading_parquet(path: Path | str) -> Iterator[None]:
     import pyarrow as pa
 
     try:
-        table = pd.read_parquet(path)
+        yield
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; run `dvc repro` to make it") from None
     except (pa.ArrowInvalid, OSError):
         raise ValueError(f"{path}: not a Parquet table; delete it and run `dvc repro`") from None
-    missing = [name for name in columns if name not in table.columns]
+
+
+def load_table(
+    path: Path | str, columns: Sequence[str] = (), *, beside: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The Parquet table in `path`; ValueError where it is missing, unreadable or lacks one of `columns`.
+
+    beside: where given, only `columns` and those of these that there are get read.
+    """
+    import pandas as pd
+
+    present, _ = _head(path, columns)
+    wanted = None if beside is None else [name for name in present if name in {*columns, *beside}]
+    with _reading_parquet(path):
+        return pd.read_parquet(path, columns=wanted)
+
+
+def table_head(path: Path | str) -> tuple[list[str], dict[str, Any]]:
+    """(names of the columns, attrs) of the Parquet table in `path`, its rows unread; errors as of `load_table`."""
+    return _head(path, ())
+
+
+def _head(path: Path | str, columns: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    with _reading_parquet(path):
+        schema = pq.read_schema(path)
+    missing = [name for name in columns if name not in schema.names]
     if missing:
         raise ValueError(f"{path}: lacks the columns {', '.join(missing)}; delete it and run `dvc repro`")
-    return table
+    return schema.names, json.loads((schema.metadata or {}).get(ATTRS, b"{}"))
+
+
+def save_tables(
+    path: Path | str,
+    parts: Sequence[tuple[Path, Mapping[str, Any]]],
+    columns: Sequence[str] = (),
+    *,
+    first: Sequence[str] = (),
+) -> None:
+    """The Parquet tables of `parts` below one another as one: what pandas writes of their `concat`.
+
+    parts: (table, column → one value for all its rows); first: columns that come first. A column that a part
+    lacks is undefined in its rows. The rows never become a DataFrame, which takes several times their memory.
+    ValueError where a table is missing, unreadable or lacks one of `columns`.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tables, heads = [], []
+    for source, values in parts:
+        _, attrs = _head(source, columns)
+        with _reading_parquet(source):
+            table = pq.read_table(source)
+        tables.append((table, values))
+        heads.append(table.slice(0, 1).to_pandas().assign(**values))
+        heads[-1].attrs = attrs
+    # pandas says which type a column has that some parts lack, and what is told of it.
+    head = pd.concat(heads, ignore_index=True)
+    head = head[[*first, *(name for name in head if name not in first)]]
+    schema = pa.Schema.from_pandas(head, preserve_index=False)
+    if head.attrs:  # kept where they are those of every part
+        schema = schema.with_metadata((schema.metadata or {}) | {ATTRS: json.dumps(head.attrs).encode()})
+    chunks = []
+    for table, values in tables:
+        columns = [
+            table[field.name].cast(field.type) if field.name in table.column_names
+            else pa.repeat(pa.scalar(values.get(field.name), field.type), len(table))
+            for field in schema
+        ]  # fmt: skip
+        chunks.append(pa.Table.from_arrays(columns, schema=schema))
+    with atomic(path) as temporary:
+        pq.write_table(pa.concat_tables(chunks), temporary, compression="zstd")
 
 
 def save_arrays(path: Path | str, **arrays: Array) -> None:
@@ -163,7 +233,31 @@ def save_figure(path: Path | str, figure: Figure) -> None:
     suffix = Path(path).suffix[1:]
     metadata = {"Date": None} if suffix == "svg" else {"Software": None}
     with atomic(path) as temporary, mpl.rc_context({"svg.hashsalt": "auglens"}):
+        _lay_out(figure, suffix)
         figure.savefig(temporary, format=suffix, metadata=metadata)
+
+
+def _lay_out(figure: Figure, suffix: str) -> None:
+    """The engine places the axes, and goes: with one, `savefig` draws everything once in vain before its own."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    engine, dpi = figure.get_layout_engine(), figure.dpi
+    if engine is None or not figure.axes:
+        return
+    (FigureCanvasSVG if suffix == "svg" else FigureCanvasAgg)(figure)
+    figure.dpi = 72 if suffix == "svg" else dpi  # SVG is measured in points
+    engine.execute(figure)
+    figure.dpi = dpi
+    figure.set_layout_engine(None)
+
+
+def save_picture(path: Path | str, pixels: Array) -> None:
+    """uint8 [height, width, 3] as PNG."""
+    from PIL import Image
+
+    with atomic(path) as temporary:
+        Image.fromarray(pixels).save(temporary, "PNG")
 
 
 MAP_ARRAYS = ("raw", "logits", "targets", "size", "map_key")

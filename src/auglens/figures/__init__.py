@@ -4,6 +4,7 @@ Every figure carries its alt text: `alt_text(figure)`. To save the same bytes tw
 """
 
 from auglens.figures.bias import bias_bars, mean_maps
+from auglens.figures.cells import CellPictures
 from auglens.figures.correlations import correlation_heatmap, correlation_heatmaps, pair_counts_chart
 from auglens.figures.distributions import metric_boxes, segment_boxes
 from auglens.figures.divergence import divergence_forest, divergence_scatter
@@ -19,6 +20,7 @@ from auglens.figures.trees import dendrograms
 __all__ = [
     "SAVE_RC",
     "SVG_METADATA",
+    "CellPictures",
     "agreement_heat",
     "alt_text",
     "aug_label",

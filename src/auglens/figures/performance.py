@@ -33,6 +33,15 @@ _SCORE_LABELS = {
     "recall": "Recall (macro)",
     "f1": "F1 (macro)",
 }
+MOST_WRITTEN = 20  # classes: with more a cell is smaller than its number
+INK_FROM = 0.55  # share from which on a number is white
+
+
+def shares_of(matrix: NDArray[Any]) -> NDArray[np.float64]:
+    """Counts [C, C] as shares of their rows, 0 where a row has none."""
+    counts = np.asarray(matrix, dtype=np.float64)
+    totals = counts.sum(axis=1, keepdims=True)
+    return np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
 
 
 @rc_context(STYLE)
@@ -112,20 +121,18 @@ def confusion_figure(matrix: NDArray[Any], class_names: Sequence[str], title: st
 
     matrix: int [C,C] from `confusion_matrix` (or summed over seeds). Beyond 20 classes no numbers are drawn.
     """
-    counts = np.asarray(matrix, dtype=np.float64)
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+    counts, shares = np.asarray(matrix, dtype=np.float64), shares_of(matrix)
     size = len(counts)
-    side = 1.8 + (0.46 if size <= 20 else 0.16) * size
+    side = 1.8 + (0.46 if size <= MOST_WRITTEN else 0.16) * size
     figure = Figure(figsize=(side + 1.0, side))
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap=HEAT, vmin=0, vmax=1, interpolation="nearest")
     for (i, j), share in np.ndenumerate(shares):
-        if size <= 20:
-            ink = "white" if share > 0.55 else BLACK
+        if size <= MOST_WRITTEN:
+            ink = "white" if share > INK_FROM else BLACK
             axes.text(j, i, f"{int(counts[i, j])}", ha="center", va="center", fontsize=7, color=ink)
-    small = 8 if size <= 20 else 5
+    small = 8 if size <= MOST_WRITTEN else 5
     axes.set_xticks(range(size), class_names, rotation=45, ha="right", rotation_mode="anchor", fontsize=small)
     axes.set_yticks(range(size), class_names, fontsize=small)
     axes.tick_params(length=0)

@@ -152,7 +152,7 @@ def make_figures(
 
 def run() -> None:
     settings = config.load().analysis
-    study = load()
+    study = load(other_target=True)
     models = study.models()
     maps = {model: load_maps(*model) for model in models}
     images = len(next(iter(maps.values())).raw)

@@ -6,6 +6,7 @@ while the server was away is published here all the same, and a run deleted from
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -50,10 +51,9 @@ def run() -> None:
         try:
             tracker = tracking.Tracker.connect(settings.tracking.uri, settings.tracking.experiment, layout.root())
             known = {run.keys["cell_key"]: run.content for run in tracker.query(index["study_key"])}
-            records = [
-                r if known.get(r.keys["cell_key"]) == r.content else with_figures(r, manifest["classes"], folder)
-                for r in records
-            ]
+            new = [record for record in records if known.get(record.keys["cell_key"]) != record.content]
+            drawn = {record.cell: record for record in with_figures(new, manifest["classes"], folder)}
+            records = [drawn.get(record.cell, record) for record in records]
             outcomes = Counter(published.outcome for published in tracker.publish_all(records))
             counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
             print(f"collect: {len(records)} cells in MLflow ({counts})")
@@ -84,8 +84,7 @@ def save(cells: list[StudyCell], sources: Mapping[str, Mapping[str, Path]], inde
     for cell in cells:
         paths = sources[cell.cell]
         report = artifacts.load_json(paths[TRAINING], ("epochs", "checkpoint_sha256"))
-        table = artifacts.load_table(paths[PER_IMAGE], ("image", "label", "predicted", "correct"))
-        tables.append(table.assign(aug=cell.aug, seed=cell.seed))
+        tables.append((paths[PER_IMAGE], {"aug": cell.aug, "seed": cell.seed}))
         curves.append(pd.DataFrame(report["epochs"]).assign(cell=cell.cell, aug=cell.aug, seed=cell.seed))
         rows.append(
             {
@@ -98,16 +97,15 @@ def save(cells: list[StudyCell], sources: Mapping[str, Mapping[str, Path]], inde
                 "content": cell.content,
             }
         )
-    table = pd.concat(tables, ignore_index=True)
-    head = ["aug", "seed"]
-    artifacts.save_table(layout.PER_IMAGE, table[[*head, *(name for name in table if name not in head)]])
+    columns = ("image", "label", "predicted", "correct")
+    artifacts.save_tables(layout.PER_IMAGE, tables, columns, first=("aug", "seed"))
     curve = pd.concat(curves, ignore_index=True)
     head = ["cell", "aug", "seed", "epoch"]
     artifacts.save_table(layout.CURVES, curve[[*head, *(name for name in curve if name not in head)]])
     with artifacts.atomic_folder(layout.STUDY_MAPS) as folder:
         for cell in cells:
             source = sources[cell.cell][f"maps/{index['variant']}.npz"]
-            (folder / f"{cell.cell}.npz").write_bytes(source.read_bytes())
+            shutil.copyfile(source, folder / f"{cell.cell}.npz")
     summary = {name: index[name] for name in ("study_key", "reference_train_key", "variant")}
     summary |= {"metrics": settings.measure.metrics, "further": settings.measure.further}
     told = index.get("own", {}).get("names", {})

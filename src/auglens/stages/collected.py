@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from auglens import artifacts, figures, stats
+from auglens import artifacts, config, figures, stats
 from auglens.config import REFERENCE
 from auglens.stages import layout
 
 AGAINST_REFERENCE = ("reference_correct", "reference_constant", "reference_raw_range")
+OF_IMAGES = ("correct", "constant", "raw_range", *AGAINST_REFERENCE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +41,17 @@ class Collected:
         return [(str(aug), int(seed)) for aug, seed in self.table[["aug", "seed"]].drop_duplicates().to_numpy()]
 
 
-def load() -> Collected:
+def load(*, other_target: bool = False) -> Collected:
+    """other_target: with the metrics of the maps of the other target."""
     keys = ("metrics", "further", "closer", "overlap", "variant", "cells", "absent")
     study = artifacts.load_json(layout.RUNS, keys)
-    table = artifacts.load_table(layout.PER_IMAGE, ("aug", "seed", "image", "label", "predicted"))
+    every = [*study["metrics"], *study["further"]]
+    other = config.other_variant(study["variant"]).rpartition("-")[2]
+    others = [f"{other}_{name}" for name in every] if other_target else []
+    needed = ("aug", "seed", "image", "label", "predicted")
+    table = artifacts.load_table(layout.PER_IMAGE, needed, beside=[*every, *others, *OF_IMAGES])
     checkpoints = {(row["aug"], row["seed"]): row["checkpoint_sha256"] for row in study["cells"]}
-    for name in (*study["metrics"], *study["further"], *AGAINST_REFERENCE):
+    for name in (*every, *AGAINST_REFERENCE):
         if name not in table:  # a study of the reference alone compares nothing
             table[name] = float("nan")
     table = stats.flag_maps(stats.distinct_replicates(table, checkpoints))

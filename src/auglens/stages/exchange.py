@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def current(entry: Mapping[str, Any], index: Mapping[str, Any], settings: config
     paths = files(entry["cell"], index["variant"])
     if not all(path.exists() for path in paths.values()):
         return False
-    table = artifacts.load_table(paths[PER_IMAGE])
+    columns, attrs = artifacts.table_head(paths[PER_IMAGE])
     expected = {
         "map_key": entry["map_key"],
         "reference_map_key": index["cells"][0]["map_key"],
@@ -44,13 +44,13 @@ def current(entry: Mapping[str, Any], index: Mapping[str, Any], settings: config
     }
     if "own_metrics" in index and entry["aug"] != REFERENCE:
         expected["own"] = index["own_metrics"]
-    measured = entry["aug"] == REFERENCE or set(settings.every) <= set(table.columns)
-    return table.attrs == expected and measured
+    measured = entry["aug"] == REFERENCE or set(settings.every) <= set(columns)
+    return attrs == expected and measured
 
 
-def content(paths: Mapping[str, Path]) -> str:
-    """One hash over all artefacts of a cell."""
-    return artifacts.hash_values({name: artifacts.sha256(path) for name, path in sorted(paths.items())})
+def hashes(paths: Mapping[str, Path]) -> dict[str, str]:
+    """Artefact → sha256 of its file."""
+    return {name: artifacts.sha256(path) for name, path in sorted(paths.items())}
 
 
 def record(
@@ -64,8 +64,10 @@ def record(
     cell = entry["cell"]
     spec = artifacts.load_json(layout.train_spec(cell)) | {"maps": artifacts.load_json(layout.maps_spec(cell))}
     report = artifacts.load_json(layout.training_report(cell), ("epochs", "checkpoint_sha256"))
-    table = artifacts.load_table(layout.map_table(cell), ("image", "label", "predicted", "correct"))
     paths = files(cell, index["variant"])
+    known = hashes(paths)
+    told = ("label", "predicted", "constant")
+    table = artifacts.load_table(paths[PER_IMAGE], told, beside=settings.measure.every)
     metrics = run_metrics(table, report, settings.measure.every, len(manifest["classes"]))
     card_path = folder / cell / CARD
     artifacts.save_json(card_path, card(spec, report, manifest, metrics))
@@ -79,7 +81,7 @@ def record(
             "aug_key": entry["aug_key"],
             "data": manifest["name"],
             "model": spec["model"]["name"],
-            "files": content(paths),
+            "files": artifacts.hash_values(known),
             **own_definitions(spec, index),
         },
         "artifacts": {**paths, CARD: card_path},
@@ -101,7 +103,7 @@ def record(
             "study_key": index["study_key"],
             **{name: entry[name] for name in ("cell_key", "train_key", "map_key")},
         },
-        content=tracking.content_digest(**published),
+        content=tracking.content_digest(**published, known=known),
         reference_train_key=index["reference_train_key"],
         **published,
     )
@@ -118,22 +120,26 @@ def own_definitions(spec: Mapping[str, Any], index: Mapping[str, Any]) -> dict[s
     }
 
 
-def with_figures(record: tracking.CellRecord, classes: list[str], folder: Path) -> tracking.CellRecord:
-    """The record with pictures among its artefacts, drawn into `folder`; its content stays what the data are."""
+def with_figures(
+    records: Sequence[tracking.CellRecord], classes: list[str], folder: Path
+) -> list[tracking.CellRecord]:
+    """The records with pictures, drawn into `folder`, among their artefacts; their content stays what it was."""
+    if not records:
+        return []
     from auglens import figures  # matplotlib: only where something new is published
 
-    table = artifacts.load_table(record.artifacts[PER_IMAGE])
-    report = artifacts.load_json(record.artifacts[TRAINING])
-    history = pd.DataFrame(report["epochs"]).assign(aug=record.aug, seed=record.seed)
-    matrix = confusion_matrix(table["label"].to_numpy(), table["predicted"].to_numpy(), len(classes))
-    pictures = {
-        "curves.png": figures.training_curves(history),
-        "confusion.png": figures.confusion_figure(matrix, classes, record.cell),
-    }
-    for name, figure in pictures.items():
-        artifacts.save_figure(folder / record.cell / name, figure)
-    drawn = {name: folder / record.cell / name for name in pictures}
-    return replace(record, artifacts={**record.artifacts, **drawn})
+    draw, found = figures.CellPictures(classes), []
+    for record in records:
+        table = artifacts.load_table(record.artifacts[PER_IMAGE], ("label", "predicted"), beside=())
+        report = artifacts.load_json(record.artifacts[TRAINING])
+        history = pd.DataFrame(report["epochs"]).assign(aug=record.aug, seed=record.seed)
+        matrix = confusion_matrix(table["label"].to_numpy(), table["predicted"].to_numpy(), len(classes))
+        pictures = {"curves.png": draw.curves(history), "confusion.png": draw.confusion(matrix, record.cell)}
+        for name, pixels in pictures.items():
+            artifacts.save_picture(folder / record.cell / name, pixels)
+        drawn = {name: folder / record.cell / name for name in pictures}
+        found.append(replace(record, artifacts={**record.artifacts, **drawn}))
+    return found
 
 
 def own_cell(record: tracking.CellRecord) -> StudyCell:
@@ -162,7 +168,7 @@ def fetch(tracker: tracking.Tracker, run: tracking.FoundRun, variant: str) -> di
     for name, path in paths.items():
         if not path.exists():
             tracker.fetch(run, name, path)
-    if content(paths) != run.tags["files"]:
+    if artifacts.hash_values(hashes(paths)) != run.tags["files"]:
         raise ValueError(
             f"MLflow run {run.run_id} ({run.cell}): its artefacts are not those that its tag auglens.files"
             " names; delete the run, and its owner's next `auglens collect` publishes it again"

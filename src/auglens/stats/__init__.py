@@ -7,7 +7,7 @@ from auglens.stats.bias import bias_table, centre_map, mean_map
 from auglens.stats.cells import Cells, cells_of
 from auglens.stats.chains import chain_table
 from auglens.stats.clustering import structure
-from auglens.stats.correctness import SEGMENTS, segment_summary, segment_values, segments
+from auglens.stats.correctness import SEGMENTS, segment_summary, segment_values, segments, summarise_segments
 from auglens.stats.correlation import correlation_counts, correlation_map, pairs_of_map
 from auglens.stats.direct import direct_table, image_means, without_reference
 from auglens.stats.divergence import divergence_augs, divergence_points, divergence_table
@@ -81,6 +81,7 @@ __all__ = [
     "self_resemblance",
     "separability_table",
     "structure",
+    "summarise_segments",
     "target_table",
     "without_reference",
 ]

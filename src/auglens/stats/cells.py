@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from auglens.stats.seeds import CELL, REFERENCE
+from auglens.stats.grid import CELL, grid_of
+from auglens.stats.seeds import REFERENCE
 
 Floats = NDArray[np.float64]
 
@@ -45,16 +46,10 @@ class Cells:
 
 def cells_of(table: pd.DataFrame, metrics: Sequence[str]) -> Cells:
     """`table`: distinct replicates, one row per (aug, seed, image); the reference's own rows are left out."""
-    rows = table[table["aug"] != REFERENCE]
-    pairs = list(rows[CELL].drop_duplicates().itertuples(index=False, name=None))
-    augs = tuple(dict.fromkeys(str(aug) for aug, _ in pairs))
-    images = np.sort(rows["image"].unique())
-    columns = pd.MultiIndex.from_tuples(pairs, names=CELL)
-    values = {}
-    for metric in metrics:
-        wide = rows.pivot(index="image", columns=CELL, values=metric).reindex(index=images, columns=columns)
-        array = wide.to_numpy(dtype=np.float64).T
-        values[metric] = np.where(np.isfinite(array), array, np.nan)
-    aug = np.array([augs.index(str(aug)) for aug, _ in pairs], dtype=np.int64)
-    seeds = np.array([seed for _, seed in pairs], dtype=np.int64)
-    return Cells(augs, aug, seeds, images.astype(np.int64), values)
+    rows = table.loc[table["aug"] != REFERENCE, [*CELL, "image", *metrics]]
+    grid = grid_of(rows)
+    values = {metric: grid.spread(rows[metric]) for metric in metrics}
+    augs = tuple(dict.fromkeys(str(aug) for aug, _ in grid.models))
+    aug = np.array([augs.index(str(aug)) for aug, _ in grid.models], dtype=np.int64)
+    seeds = np.array([seed for _, seed in grid.models], dtype=np.int64)
+    return Cells(augs, aug, seeds, grid.images.astype(np.int64), values)

@@ -30,7 +30,9 @@ def pair_counts(maps: Mapping[str, pd.DataFrame], k: int = 4) -> tuple[pd.DataFr
     picked: dict[str, tuple[list[int], list[int]]] = {}
     left_out: dict[str, int] = {}
     for metric, matrix in maps.items():
-        values = np.array([matrix.loc[a, b] for a, b in pairs], dtype=np.float64)
+        place = {str(aug): n for n, aug in enumerate(matrix.index)}
+        square = matrix.to_numpy(dtype=np.float64)
+        values = np.array([square[place[a], place[b]] for a, b in pairs], dtype=np.float64)
         finite = np.flatnonzero(np.isfinite(values))
         if len(finite) < 2 * k:
             left_out[metric] = len(finite)

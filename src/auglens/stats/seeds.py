@@ -6,13 +6,15 @@ Every `table` here: columns aug (str), seed (int), image (int), then one float64
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from auglens.stats.grid import CELL, codes_of, grid_of, mean_of_finite
+
 REFERENCE = "reference"
 CONTROLS = ("identity", "noise", "reseed")
-CELL = ["aug", "seed"]
 
 # A raw map whose range is below this share of the study's median range is flat: rescaling to [0, 1] shows
 # it in full contrast all the same.
@@ -26,18 +28,15 @@ def distinct_replicates(table: pd.DataFrame, checkpoints: Mapping[tuple[str, int
     table but the reference's. Augs that draw nothing give the same model for every seed: one replicate.
     Raises ValueError where a cell has no hash.
     """
+    codes, cells = codes_of(table, CELL)
     kept: dict[tuple[str, str], int] = {}
-    cells = table[CELL].drop_duplicates().sort_values(CELL)
-    for aug, seed in cells[cells["aug"] != REFERENCE].itertuples(index=False):
+    for aug, seed in sorted(cell for cell in cells if cell[0] != REFERENCE):
         if (aug, seed) not in checkpoints:
             raise ValueError(f"checkpoints: no hash for cell {aug}-{seed}; add it or drop the cell's rows")
         kept.setdefault((aug, checkpoints[aug, seed]), seed)
     cells_kept = {(aug, seed) for (aug, _), seed in kept.items()}
-    keep = [
-        aug == REFERENCE or (aug, seed) in cells_kept
-        for aug, seed in zip(table["aug"], table["seed"], strict=True)
-    ]
-    return table.loc[np.array(keep, dtype=bool)].reset_index(drop=True)
+    keep = np.array([cell[0] == REFERENCE or cell in cells_kept for cell in cells], dtype=bool)
+    return table.reset_index(drop=True) if keep.all() else table[keep[codes]].reset_index(drop=True)
 
 
 def average_seeds(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
@@ -49,20 +48,20 @@ def average_seeds(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     Raises ValueError where a cell has an image twice.
     """
     rows = table.loc[table["aug"] != REFERENCE, [*CELL, "image", *metrics]]
-    twice = rows.duplicated([*CELL, "image"])
-    if twice.any():
-        aug, seed, image = rows.loc[twice, [*CELL, "image"]].iloc[0]
-        raise ValueError(f"table: image {image} occurs twice in cell {aug}-{seed}; expected one row per image")
-    order = {aug: place for place, aug in enumerate(rows["aug"].unique())}
-    # Sorted by seed, the sums do not depend on the order of the rows to the last bit.
-    rows = rows.sort_values("seed", kind="stable").replace([np.inf, -np.inf], np.nan)
-    groups = rows.groupby(["aug", "image"], sort=True)[list(metrics)]
-    means, counts = groups.mean(), groups.count()
-    averaged = means.join(counts.add_suffix("_seeds")).reset_index()
-    columns = [name for metric in metrics for name in (metric, f"{metric}_seeds")]
-    averaged = averaged[["aug", "image", *columns]]
-    place = averaged["aug"].map(order)
-    return averaged.assign(place=place).sort_values(["place", "image"], ignore_index=True).drop(columns="place")
+    grid = grid_of(rows)
+    members = grid.members()
+    augs = list(members)
+    here = grid.present()
+    there = np.array([here[members[aug]].any(0) for aug in augs], dtype=bool).reshape(len(augs), -1)
+    place, image = np.nonzero(there)
+    values: dict[str, Any] = {"aug": pd.Series(augs, dtype=table["aug"].dtype).take(place).reset_index(drop=True)}
+    values |= {"image": grid.images[image]}
+    for metric in metrics:
+        spread = grid.spread(rows[metric])
+        found = [mean_of_finite(spread[members[aug]]) for aug in augs]
+        means, counts = (np.stack(part) for part in zip(*found, strict=True)) if found else (there, there)
+        values |= {metric: means[there].astype(np.float64), f"{metric}_seeds": counts[there].astype(np.int64)}
+    return pd.DataFrame(values)
 
 
 def metrics_of(averaged: pd.DataFrame) -> list[str]:
@@ -75,10 +74,9 @@ def images_by_aug(averaged: pd.DataFrame, metric: str) -> pd.DataFrame:
 
     Images ascending, augs in table order; an (image, aug) without a row is NaN.
     """
-    # pivot refuses a repeated (image, aug), pivot_table would average it without a word.
-    wide = averaged.pivot(index="image", columns="aug", values=metric)
-    wide = wide[list(averaged["aug"].unique())].sort_index()
-    return wide.replace([np.inf, -np.inf], np.nan).rename_axis(index=None, columns=None)
+    grid = grid_of(averaged, ["aug"])
+    augs = pd.Index([aug for (aug,) in grid.models], dtype=averaged["aug"].dtype)
+    return pd.DataFrame(grid.spread(averaged[metric]).T, index=grid.images, columns=augs)
 
 
 def flag_maps(table: pd.DataFrame) -> pd.DataFrame:
@@ -101,12 +99,15 @@ def degenerate_counts(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFra
     (NaN or infinite); Int64, <NA> in the reference's row where nothing was compared. Cells in table order.
     """
     flagged = table if "flat" in table.columns else flag_maps(table)
-    rows = flagged[CELL].assign(images=1)
+    codes, cells = codes_of(flagged, CELL)
+    counts = pd.DataFrame(cells, columns=CELL).assign(images=np.bincount(codes, minlength=len(cells)))
     for name in ("constant", "flat", "reference_constant", "reference_flat"):
-        rows[name] = flagged[name].astype("boolean").fillna(False).astype("int64")
+        true = flagged[name].astype("boolean").to_numpy(dtype=bool, na_value=False)
+        counts[name] = np.bincount(codes[true], minlength=len(cells))
     for metric in metrics:
-        rows[f"{metric}_undefined"] = (~np.isfinite(flagged[metric].to_numpy(dtype=np.float64))).astype("int64")
-    counts = rows.groupby(CELL, sort=False).sum().astype("Int64").reset_index()
+        undefined = ~np.isfinite(flagged[metric].to_numpy(dtype=np.float64))
+        counts[f"{metric}_undefined"] = np.bincount(codes[undefined], minlength=len(cells))
+    counts = counts.astype(dict.fromkeys(counts.columns[2:], "Int64"))
     compared = ["reference_constant", "reference_flat", *(f"{metric}_undefined" for metric in metrics)]
     counts.loc[counts["aug"] == REFERENCE, compared] = pd.NA
     return counts

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from auglens.metrics.performance import SCORES, classification_scores
-from auglens.stats.seeds import CELL, CONTROLS, REFERENCE, images_by_aug, metrics_of
+from auglens.stats.grid import CELL, codes_of
+from auglens.stats.seeds import CONTROLS, REFERENCE, images_by_aug, metrics_of
 
 DESCRIBED = ("mean", "sd", "median", "q25", "q75", "n")
 
@@ -54,8 +55,15 @@ def seed_spread(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
 
     table: distinct replicates, one row per (aug, seed, image); the reference's own rows are left out.
     """
-    rows = table[table["aug"] != REFERENCE].replace([np.inf, -np.inf], np.nan)
-    means = rows.groupby(CELL, sort=False)[list(metrics)].mean()
+    rows = table.loc[table["aug"] != REFERENCE, [*CELL, *metrics]]
+    codes, cells = codes_of(rows, CELL)
+    index = (
+        pd.MultiIndex.from_tuples(cells, names=CELL) if cells else pd.MultiIndex.from_product([[], []], names=CELL)
+    )
+    means = pd.DataFrame(
+        {name: rows[name].where(np.isfinite(rows[name])).groupby(codes).mean().to_numpy() for name in metrics},
+        index=index,
+    )
     found = []
     for aug, group in means.groupby("aug", sort=False):
         finite = group.notna().sum()
@@ -69,7 +77,7 @@ def performance(table: pd.DataFrame, classes: int) -> pd.DataFrame:
     table: rows per (aug, seed, image) with integer columns label and predicted. Cells in table order.
     """
     rows = []
-    for (aug, seed), group in table.groupby(CELL, sort=False):
+    for (aug, seed), group in table[[*CELL, "label", "predicted"]].groupby(CELL, sort=False):
         scores = classification_scores(group["label"].to_numpy(), group["predicted"].to_numpy(), classes)
         rows.append({"aug": aug, "seed": seed, "images": len(group), **scores})
     return pd.DataFrame(rows)

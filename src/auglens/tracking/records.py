@@ -144,10 +144,16 @@ def content_digest(
     tags: Mapping[str, str],
     artifacts: Mapping[str, Path],
     dataset: DatasetRecord | None = None,
+    known: Mapping[str, str] | None = None,
 ) -> str:
-    """Hexadecimal sha256 over values and the files' contents; where the files lie does not enter."""
-    files = {}
+    """Hexadecimal sha256 over values and the files' contents; where the files lie does not enter.
+
+    known: artefact → hexadecimal sha256 of those files that have been read for it already.
+    """
+    files = dict(known or {})
     for name, local in artifacts.items():
+        if name in files:
+            continue
         with local.open("rb") as file:
             files[name] = hashlib.file_digest(file, "sha256").hexdigest()
     values: list[Any] = [
