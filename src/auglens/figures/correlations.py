@@ -125,7 +125,8 @@ def _heat(axes: Axes, matrix: pd.DataFrame, limits: tuple[float, float]) -> Axes
     for (i, j), value in np.ndenumerate(values):
         dark = i != j and np.isfinite(value) and (value - low) / (high - low) > 0.55
         text = ("1" if i == j else f"{value:.2f}") if np.isfinite(value) else "n/a"
-        axes.text(j, i, text, ha="center", va="center", fontsize=7.5, color="white" if dark else BLACK)
+        number = axes.text(j, i, text, ha="center", va="center", fontsize=7.5, color="white" if dark else BLACK)
+        number.set_in_layout(False)  # inside the axes: it takes no room, and measuring it takes time
     augs = [str(aug) for aug in matrix.index]
     labels = [aug_label(aug) for aug in augs]
     axes.set_xticks(range(len(augs)), labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)

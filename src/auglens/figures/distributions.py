@@ -35,13 +35,14 @@ def metric_boxes(averaged: pd.DataFrame, metrics: Sequence[str] | None = None, c
     """
     names = list(metrics or metrics_of(averaged))
     augs = list(averaged["aug"].unique())
-    rows = -(-len(names) // columns)
-    figure = Figure(figsize=(4.9 * min(columns, len(names)) + 0.6, rows * (0.9 + 0.26 * len(augs)) + 0.5))
+    lines = -(-len(names) // columns)
+    figure = Figure(figsize=(4.9 * min(columns, len(names)) + 0.6, lines * (0.9 + 0.26 * len(augs)) + 0.5))
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
+    rows = averaged.groupby("aug", sort=False).indices
     for place, (axes, metric) in enumerate(zip(grid_of(figure, len(names), columns), names, strict=True)):
         used = []
         for y, aug in enumerate(augs):
-            values = averaged.loc[averaged["aug"] == aug, metric]
+            values = averaged[metric].to_numpy()[rows[aug]]
             used.append(int(np.isfinite(values).sum()))
             draw_box(axes, values, y, height=0.62, colour=aug_colour(aug))
         name_rows(axes, augs, visible=place % columns == 0)
@@ -74,9 +75,11 @@ def segment_boxes(values: pd.DataFrame, metric: str) -> Figure:
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
     medians = []
+    places, segments = pd.factorize(values["aug"])[0], values["segment"].to_numpy(dtype=object)
+    of_segment = {segment: segments == segment for segment in SEGMENTS}
     for y, aug in enumerate(augs):
         for offset, segment, colour in zip((-0.27, 0, 0.27), SEGMENTS, SEGMENT_COLOURS, strict=True):
-            chosen = values.loc[(values["aug"] == aug) & (values["segment"] == segment), metric]
+            chosen = values.loc[(places == y) & of_segment[segment], metric]
             count = int(np.isfinite(chosen).sum())
             if count:
                 draw_box(axes, chosen, y + offset, height=0.21, colour=colour)

@@ -47,6 +47,9 @@ def extreme_grid(
         axes.set_title(f"{aug_label(aug)}\n{told}", fontsize=8)
     figure.colorbar(shown, ax=panels, label="finished map", shrink=0.6, aspect=30, pad=0.02)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=10)
+    for axes in panels:  # without ticks and labels they are nothing but time, in the layout as well
+        axes.xaxis.set_visible(False)
+        axes.yaxis.set_visible(False)
     told = ", ".join(f"{aug_label(aug)} {value:.3f}" for aug, value in values.items())
     alt = f"{title}: a test image with the maps of the reference and of {len(maps)} augs."
     return describe_figure(figure, f"{alt} {metric_label(metric)}: {told}.")

@@ -191,7 +191,8 @@ def write_cells(axes: Axes, values: NDArray[np.float64], where: NDArray[np.bool_
         value = values[i, j]
         dark = np.isfinite(value) and (value - low) / (high - low) > 0.55
         text = f"{value:.{digits}f}" if np.isfinite(value) else "n/a"
-        axes.text(j, i, text, ha="center", va="center", fontsize=7, color="white" if dark else BLACK)
+        number = axes.text(j, i, text, ha="center", va="center", fontsize=7, color="white" if dark else BLACK)
+        number.set_in_layout(False)  # inside the axes: it takes no room, and measuring it takes time
 
 
 def name_both(axes: Axes, labels: list[str]) -> None:

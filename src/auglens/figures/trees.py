@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.cluster.hierarchy import dendrogram
 
 from auglens.figures.marks import SMALL, WIDTH, few_ticks, not_defined, note, number
 from auglens.figures.style import BLACK, BLUE, STYLE, aug_label, describe_figure, metric_label
@@ -72,6 +71,8 @@ def _whole(tree: Mapping[str, Any]) -> bool:
 
 def _tree(axes: Axes, name: str, tree: Mapping[str, Any], clusters: pd.DataFrame, size: float) -> str:
     """Draws one lying tree, leaves to the left, and says what it shows."""
+    from scipy.cluster.hierarchy import dendrogram  # slow to import, and `compare` draws no tree
+
     merges, labels = np.asarray(tree["linkage"], dtype=np.float64), [str(label) for label in tree["labels"]]
     known: dict[frozenset[str], tuple[float, bool]] = {}
     own = clusters[clusters["source"] == name] if len(clusters) else clusters

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from auglens import artifacts, config, figures, stats
 from auglens.config import REFERENCE, AnalysisConfig
@@ -16,6 +16,7 @@ from auglens.progress import Progress
 from auglens.saliency import finish
 from auglens.stages import layout
 from auglens.stages.collected import Collected, load, load_maps, write
+from auglens.stages.drawing import Drawing
 
 CHUNK = 256  # images finished at once
 
@@ -125,28 +126,28 @@ def mean_of(maps: artifacts.Maps) -> Any:
 
 def make_figures(
     study: Collected, tables: Mapping[str, pd.DataFrame], trees: Mapping[str, Any], means: Mapping[str, Any]
-) -> dict[str, Figure]:
+) -> dict[str, Drawing]:
     """Every figure by its file's name."""
     metrics, further = list(study.metrics), list(study.further)
     shown = [name for name in ("mad", "pearson") if name in metrics]
-    found = {
-        "floor.svg": figures.floor_forest(tables["floor"], tables["means"], metrics),
-        "further.svg": figures.floor_forest(tables["floor"], tables["means"], further),
-        "models.svg": figures.model_similarity(tables["models"]),
-        "correlation_intervals.svg": figures.correlation_intervals(tables["correlation"], shown),
-        "pairs.svg": figures.pair_support(tables["pairs"], len(metrics)),
-        "agreement.svg": figures.agreement_heat(tables["agreement"]),
-        "targets.svg": figures.targets_dumbbell(tables["targets"], shown),
-        "divergence.svg": figures.divergence_forest(tables["divergence"], shown),
-        "divergence_augs.svg": figures.divergence_scatter(tables["divergence_points"], shown),
-        "separability.svg": figures.separability_forest(tables["separability"]),
-        "chains.svg": figures.chains_forest(tables["chains"], shown),
-        "bias.svg": figures.bias_bars(tables["bias"], shown),
-        "mean_maps.svg": figures.mean_maps(means, "Mean finished map over all test images"),
+    found: dict[str, Drawing] = {
+        "floor.svg": partial(figures.floor_forest, tables["floor"], tables["means"], metrics),
+        "further.svg": partial(figures.floor_forest, tables["floor"], tables["means"], further),
+        "models.svg": partial(figures.model_similarity, tables["models"]),
+        "correlation_intervals.svg": partial(figures.correlation_intervals, tables["correlation"], shown),
+        "pairs.svg": partial(figures.pair_support, tables["pairs"], len(metrics)),
+        "agreement.svg": partial(figures.agreement_heat, tables["agreement"]),
+        "targets.svg": partial(figures.targets_dumbbell, tables["targets"], shown),
+        "divergence.svg": partial(figures.divergence_forest, tables["divergence"], shown),
+        "divergence_augs.svg": partial(figures.divergence_scatter, tables["divergence_points"], shown),
+        "separability.svg": partial(figures.separability_forest, tables["separability"]),
+        "chains.svg": partial(figures.chains_forest, tables["chains"], shown),
+        "bias.svg": partial(figures.bias_bars, tables["bias"], shown),
+        "mean_maps.svg": partial(figures.mean_maps, means, "Mean finished map over all test images"),
     }
-    found |= {f"direct_{metric}.svg": figures.direct_heat(tables["direct"], metric) for metric in shown}
+    found |= {f"direct_{metric}.svg": partial(figures.direct_heat, tables["direct"], metric) for metric in shown}
     if trees:
-        found["clusters.svg"] = figures.dendrograms(trees, tables["clusters"])
+        found["clusters.svg"] = partial(figures.dendrograms, trees, tables["clusters"])
     return found
 
 
@@ -158,7 +159,7 @@ def run() -> None:
     images = len(next(iter(maps.values())).raw)
     weights = stats.image_weights(images, settings.draws, seed=settings.seed)
     tables: dict[str, pd.DataFrame] = {}
-    pictures: dict[str, Figure] = {}
+    drawings: dict[str, Drawing] = {}
     trees: dict[str, Any] = {}
     if len(models) > 1:  # a study of the reference alone has nothing to analyse
         tables, trees = claims(study, settings, weights)
@@ -172,8 +173,8 @@ def run() -> None:
                 reference, others, weights, settings.confidence, folds=settings.folds, seed=settings.seed
             )
         }
-        pictures = make_figures(study, tables, trees, means)
+        drawings = make_figures(study, tables, trees, means)
     with artifacts.atomic_folder(layout.ANALYSIS) as folder:
-        write(folder, tables, pictures)
+        write(folder, tables, drawings)
         artifacts.save_json(folder / "linkage.json", trees)
-    print(f"analyse: {len(models)} models, {len(tables)} tables, {len(pictures)} figures")
+    print(f"analyse: {len(models)} models, {len(tables)} tables, {len(drawings)} figures")

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from auglens import artifacts, config, figures, stats
+from auglens import artifacts, config, stats
 from auglens.config import REFERENCE
 from auglens.stages import layout
+from auglens.stages.drawing import Drawing, draw
 
 AGAINST_REFERENCE = ("reference_correct", "reference_constant", "reference_raw_range")
 OF_IMAGES = ("correct", "constant", "raw_range", *AGAINST_REFERENCE)
@@ -64,11 +63,8 @@ def load_maps(aug: str, seed: int) -> artifacts.Maps:
     return artifacts.load_maps(layout.STUDY_MAPS / f"{name}.npz")
 
 
-def write(folder: Path, tables: Mapping[str, pd.DataFrame], pictures: Mapping[str, Figure]) -> None:
+def write(folder: Path, tables: Mapping[str, pd.DataFrame], drawings: Mapping[str, Drawing]) -> None:
     """Tables as CSV, figures in `figures/` with their alt texts."""
     for name, table in tables.items():
         artifacts.save_table(folder / (name if name.endswith(".csv") else f"{name}.csv"), table)
-    for name, figure in pictures.items():
-        artifacts.save_figure(folder / "figures" / name, figure)
-    alt: dict[str, Any] = {name: figures.alt_text(figure) for name, figure in pictures.items()}
-    artifacts.save_json(folder / "figures" / "alt.json", alt)
+    artifacts.save_json(folder / "figures" / "alt.json", draw(folder / "figures", drawings))

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
+from functools import partial
 
+import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from auglens import artifacts, figures, metrics, stats
 from auglens.config import REFERENCE
 from auglens.saliency import finish
 from auglens.stages import layout
 from auglens.stages.collected import load, load_maps, write
+from auglens.stages.drawing import Drawing
 
 SCORES = ("accuracy", "precision", "recall", "f1")
 
 
 def make_tables(
-    table: pd.DataFrame, names: Sequence[str], further: Sequence[str], classes: int
-) -> dict[str, pd.DataFrame]:
+    table: pd.DataFrame, averaged: pd.DataFrame, values: pd.DataFrame, names: Sequence[str],
+    further: Sequence[str], classes: int,
+) -> dict[str, pd.DataFrame]:  # fmt: skip
     """Every table of the comparison by its file's name. `table` holds distinct replicates only.
 
+    averaged, values: its seed means, whole and by correctness (`average_seeds`, `segment_values`) of all metrics;
     names: the study's metrics; further: those beside them, which have no part in the pair counts.
     """
     every = [*names, *further]
-    averaged = stats.average_seeds(table, every)
     maps = {metric: stats.correlation_map(averaged, metric) for metric in every}
     strong, weak = stats.pair_counts({metric: maps[metric] for metric in names})
     scores = stats.performance(table, classes)
-    segmented = stats.segments(table)
     tables = {
         "performance": scores,
         "performance_summary": stats.performance_summary(scores),
@@ -38,7 +42,7 @@ def make_tables(
         "seed_spread": stats.seed_spread(table, every),
         "degenerate": stats.degenerate_counts(table, every),
         "segments": pd.concat(
-            [stats.segment_summary(segmented, metric).assign(metric=metric) for metric in every],
+            [stats.summarise_segments(values, metric).assign(metric=metric) for metric in every],
             ignore_index=True,
         ),
         "extremes": pd.DataFrame([{"metric": metric, **stats.extremes(averaged, metric)} for metric in names]),
@@ -52,58 +56,67 @@ def make_tables(
 
 
 def make_figures(
-    table: pd.DataFrame, tables: Mapping[str, pd.DataFrame], curves: pd.DataFrame, names: Sequence[str],
-    classes: Sequence[str],
-) -> dict[str, Figure]:  # fmt: skip
+    table: pd.DataFrame, averaged: pd.DataFrame, values: pd.DataFrame, tables: Mapping[str, pd.DataFrame],
+    curves: pd.DataFrame, names: Sequence[str], classes: Sequence[str],
+) -> dict[str, Drawing]:  # fmt: skip
     """Every figure but the grids, by its file's name."""
-    found = {
-        "performance.svg": figures.performance_bars(tables["performance"]),
-        "curves.svg": figures.training_curves(curves),
+    found: dict[str, Drawing] = {
+        "performance.svg": partial(figures.performance_bars, tables["performance"]),
+        "curves.svg": partial(figures.training_curves, curves),
     }
-    averaged = stats.average_seeds(table, names)
     if len(averaged):
         maps = {metric: tables[f"correlation/{metric}"].set_index("aug") for metric in names}
-        values = stats.segment_values(table, names)
         found |= {
-            "metrics.svg": figures.metric_boxes(averaged, names),
-            "correlations.svg": figures.correlation_heatmaps(maps),
-            "pairs.svg": figures.pair_counts_chart(tables["pairs_strong"], tables["pairs_weak"]),
+            "metrics.svg": partial(figures.metric_boxes, averaged[["aug", *names]], names),
+            "correlations.svg": partial(figures.correlation_heatmaps, maps),
+            "pairs.svg": partial(figures.pair_counts_chart, tables["pairs_strong"], tables["pairs_weak"]),
         }
-        found |= {f"segments/{metric}.svg": figures.segment_boxes(values, metric) for metric in names}
-    for aug, group in table.groupby("aug", sort=False):
+        found |= {
+            f"segments/{metric}.svg": partial(figures.segment_boxes, values[["aug", "segment", metric]], metric)
+            for metric in names
+        }
+    for aug, group in table[["aug", "seed", "label", "predicted"]].groupby("aug", sort=False):
         matrix = metrics.confusion_matrix(group["label"].to_numpy(), group["predicted"].to_numpy(), len(classes))
         title = f"{figures.aug_label(str(aug))}, {group['seed'].nunique()} model(s)"
-        found[f"confusion/{aug}.svg"] = figures.confusion_figure(matrix, classes, title)
+        found[f"confusion/{aug}.svg"] = partial(figures.confusion_figure, matrix, classes, title)
     return found
 
 
 def make_grids(
-    table: pd.DataFrame, extremes: pd.DataFrame, names: Sequence[str], prepared: artifacts.Prepared
-) -> dict[str, Figure]:
-    """Appendix A: the maps of the test images with the highest mean and the highest sd of each metric."""
-    first = table.drop_duplicates("aug")  # the lowest distinct seed of each aug
-    cells = zip(first["aug"], first["seed"], strict=True)
-    maps = {str(aug): load_maps(str(aug), int(seed)) for aug, seed in cells}
-    averaged = stats.average_seeds(table, names).set_index(["aug", "image"])
-    grids = {}
-    for found in extremes.to_dict("records"):
-        metric = str(found["metric"])
-        for kind, told in (("highest_mean", "highest mean"), ("highest_std", "highest standard deviation")):
-            if pd.isna(found[kind]):
-                continue
-            at = int(found[kind])
-            finished = {aug: finish(m.raw[at : at + 1], m.size)[0] for aug, m in maps.items()}
-            here = averaged.xs(at, level="image")[metric].to_dict()
-            values = {aug: float(here[aug]) for aug in finished if aug != REFERENCE}
-            grids[f"extremes/{metric}_{kind}.png"] = figures.extreme_grid(
-                prepared.images[prepared.test[at]],
-                finished.pop(REFERENCE),
-                finished,
-                values,
-                metric=metric,
-                title=f"Test image {at}: {told} of {figures.metric_label(metric)} over the augs"
-                " (numbers: mean over seeds; maps: the first seed)",
-            )
+    averaged: pd.DataFrame, seeds: Mapping[str, int], extremes: pd.DataFrame, prepared: artifacts.Prepared
+) -> dict[str, Drawing]:
+    """Appendix A: the maps of the test images with the highest mean and the highest sd of each metric.
+
+    seeds: every aug's lowest distinct seed, the reference's among them.
+    """
+    wanted = [
+        (str(row["metric"]), kind, told, int(row[kind]))
+        for row in extremes.to_dict("records")
+        for kind, told in (("highest_mean", "highest mean"), ("highest_std", "highest standard deviation"))
+        if not pd.isna(row[kind])
+    ]
+    images = sorted({at for *_, at in wanted})
+    finished: dict[int, dict[str, artifacts.Array]] = {at: {} for at in images}
+    for aug, seed in seeds.items() if images else ():
+        maps = load_maps(aug, seed)
+        for at in images:
+            finished[at][aug] = finish(maps.raw[at : at + 1], maps.size)[0]
+    means = averaged[averaged["image"].isin(images)].set_index(["image", "aug"])
+    grids: dict[str, Drawing] = {}
+    for metric, kind, told, at in wanted:
+        others = {aug: one for aug, one in finished[at].items() if aug != REFERENCE}
+        here = means[metric].loc[at].to_dict()
+        values = {aug: float(here[aug]) for aug in others}
+        grids[f"extremes/{metric}_{kind}.png"] = partial(
+            figures.extreme_grid,
+            np.asarray(prepared.images[prepared.test[at]]),
+            finished[at][REFERENCE],
+            others,
+            values,
+            metric=metric,
+            title=f"Test image {at}: {told} of {figures.metric_label(metric)} over the augs"
+            " (numbers: mean over seeds; maps: the first seed)",
+        )
     return grids
 
 
@@ -120,17 +133,23 @@ def summarise(
     return values | {name: {aug: float(means.loc[aug, name]) for aug in compared} for name in names}
 
 
-def confusion_rows(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """Per aug one row per test image and model: its class and the predicted one, for `dvc plots`."""
-    named = pd.DataFrame(
-        {
-            "aug": table["aug"],
-            "label": [classes[label] for label in table["label"]],
-            "predicted": [classes[label] for label in table["predicted"]],
-        }
-    )
-    groups = named.groupby("aug", sort=False)
-    return {f"confusion/{aug}.csv": group[["label", "predicted"]] for aug, group in groups}
+def confusion_rows(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, str]:
+    """Per aug one row per test image and model: its class and the predicted one, for `dvc plots`, as CSV."""
+    size = len(classes)
+    lines = [_csv_line(label, predicted) for label in classes for predicted in classes]
+    places, augs = pd.factorize(table["aug"])
+    cells = table["label"].to_numpy(dtype=np.int64) * size + table["predicted"].to_numpy(dtype=np.int64)
+    return {
+        f"confusion/{aug}.csv": _csv_line("label", "predicted")
+        + "".join(map(lines.__getitem__, cells[places == place].tolist()))
+        for place, aug in enumerate(augs)
+    }
+
+
+def _csv_line(*words: str) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(words)
+    return text.getvalue()
 
 
 def run() -> None:
@@ -139,11 +158,18 @@ def run() -> None:
     classes = prepared.manifest["classes"]
     curves = pd.read_csv(layout.CURVES)
     table, names = collected.table, collected.metrics
-    tables = make_tables(table, names, collected.further, len(classes))
-    pictures = make_figures(table, tables, curves, names, classes)
-    pictures |= make_grids(table, tables["extremes"], names, prepared)
+    averaged = stats.average_seeds(table, collected.every)
+    values = stats.segment_values(table, collected.every)
+    tables = make_tables(table, averaged, values, names, collected.further, len(classes))
+    drawings = make_figures(table, averaged, values, tables, curves, names, classes)
+    seeds: dict[str, int] = {}
+    for aug, seed in collected.models():
+        seeds.setdefault(aug, seed)
+    drawings |= make_grids(averaged, seeds, tables["extremes"], prepared)
     with artifacts.atomic_folder(layout.COMPARISON) as folder:
-        write(folder, tables | confusion_rows(table, classes), pictures)
+        for name, text in confusion_rows(table, classes).items():
+            artifacts.save_text(folder / name, text)
+        write(folder, tables, drawings)
     summary = summarise(tables, collected.every, collected.cells, collected.absent)
     artifacts.save_json(layout.METRICS, summary)
-    print(f"compare: {collected.cells} cells, {len(tables)} tables, {len(pictures)} figures")
+    print(f"compare: {collected.cells} cells, {len(tables)} tables, {len(drawings)} figures")

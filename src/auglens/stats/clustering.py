@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.cluster.hierarchy import cophenet, linkage
-from scipy.spatial.distance import squareform
 
 from auglens.stats.cells import Cells, Floats
 from auglens.stats.permutations import p_value, permuted, resampled_seeds, without_controls
@@ -26,11 +24,23 @@ AGREEMENT = ["metric_a", "metric_b", "mantel_r", "mantel_p", "cophenetic_r"]
 LEAST_AUGS = 3
 
 
+def condensed(distance: Floats) -> Floats:
+    """[A, A] → [A (A − 1) / 2], the upper triangle; the diagonal is not looked at."""
+    return np.asarray(distance[np.triu_indices(len(distance), 1)])
+
+
+def cophenetic(merges: Floats) -> Floats:
+    """[A (A − 1) / 2]: the height at which two augs come together in a tree."""
+    from scipy.cluster.hierarchy import cophenet  # slow to import, and `compare` grows no tree
+
+    return np.asarray(cophenet(merges))
+
+
 def tree(distance: Floats) -> Floats:
     """scipy's linkage matrix [A − 1, 4] of a distance matrix [A, A]; its diagonal is not looked at."""
-    square = distance.copy()
-    np.fill_diagonal(square, 0.0)
-    return np.asarray(linkage(squareform(square, checks=False), "average"))
+    from scipy.cluster.hierarchy import linkage
+
+    return np.asarray(linkage(condensed(distance), "average"))
 
 
 def clusters_of(merges: Floats) -> dict[frozenset[int], tuple[float, float]]:
@@ -69,14 +79,8 @@ def cluster_source(
         p = float(p_value(np.array(value), top)) if len(top) else float("nan")
         names = ", ".join(augs[n] for n in sorted(members))
         rows.append((name, names, len(members), height, support, value, p, bool(p <= 1 - confidence)))
-    agreement = float(np.corrcoef(cophenet(merges), squareform(_zeroed(distance), checks=False))[0, 1])
+    agreement = float(np.corrcoef(cophenetic(merges), condensed(distance))[0, 1])
     return rows, {"labels": list(augs), "linkage": merges.tolist(), "cophenetic": agreement}
-
-
-def _zeroed(distance: Floats) -> Floats:
-    square = distance.copy()
-    np.fill_diagonal(square, 0.0)
-    return square
 
 
 def model_distance(covariance: Floats, averaging: Floats) -> Floats:
@@ -165,6 +169,6 @@ def agreement(distances: Mapping[str, Floats], *, permutations: int, seed: int) 
             centred = moved - moved.mean(1, keepdims=True)
             null = centred @ (fixed - fixed.mean()) / (len(fixed) * moved.std(1) * fixed.std())
             p = float(p_value(np.array(observed), null))
-            trees = np.corrcoef(cophenet(tree(distances[a])), cophenet(tree(distances[b])))[0, 1]
+            trees = np.corrcoef(cophenetic(tree(distances[a])), cophenetic(tree(distances[b])))[0, 1]
             rows.append((a, b, float(observed), p, float(trees)))
     return pd.DataFrame(rows, columns=AGREEMENT)

@@ -9,7 +9,6 @@ from math import factorial
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from auglens.stats.cells import Cells, Floats, cells_of
 from auglens.stats.floor import IMAGES_AND_SEEDS, IMAGES_ONLY, Spread, seed_means
@@ -178,6 +177,8 @@ def rank_correlation(a: Floats, b: Floats, *, permutations: int, seed: int) -> t
     """
     if len(a) < LEAST_AUGS or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan"), float("nan")
+    from scipy import stats  # slow to import, and `compare` ranks nothing
+
     x, y = (stats.rankdata(side) - (len(side) + 1) / 2 for side in (a, b))
     scale = np.sqrt((x @ x) * (y @ y))
     observed = float(x @ y / scale)

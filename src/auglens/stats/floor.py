@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from auglens.stats.cells import Cells, Floats
 from auglens.stats.resampling import (
@@ -93,6 +92,8 @@ def difference(
     found: Spread, a: int, b: int, confidence: float, sign: float = 1.0
 ) -> tuple[float, float, float, float]:
     """(a − b, low, high, p) of two augs of one `Spread`; p of t, two-sided; NaN where no seed spread is known."""
+    from scipy import stats  # slow to import, and `compare` draws no interval
+
     value = sign * (found.estimate[a] - found.estimate[b])
     seeds = found.variance[a] + found.variance[b]
     with np.errstate(invalid="ignore", divide="ignore"):

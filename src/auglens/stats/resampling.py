@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from auglens.stats.seeds import CONTROLS
 
@@ -128,6 +127,8 @@ def interval(
     estimate, seed_variance, df: [...]; image_draws: [B, ...], the statistic under each resample of the images.
     NaN where the estimate is or no draw is finite. Where the seed variance is NaN it covers the images alone.
     """
+    from scipy import stats  # slow to import, and `compare` draws no interval
+
     error, freedom = standard_error(draw_variance(image_draws), np.asarray(seed_variance), np.asarray(df), images)
     half = stats.t.ppf((1 + confidence) / 2, freedom) * error
     return estimate - half, estimate + half
