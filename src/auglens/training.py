@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from auglens import rng
 from auglens.config import TrainConfig
+from auglens.convolution import quick_gradients
 from auglens.data.augmentations import Part, augment
 from auglens.data.order import epoch_order
 from auglens.data.views import View, to_unit
@@ -176,7 +177,7 @@ def fit(
     device = train.labels.device
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = state or State()
-    with deterministic(config.threads, fill=False):
+    with deterministic(config.threads, fill=False), quick_gradients(model):
         optimizer = torch.optim.Adam(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
