@@ -89,9 +89,8 @@ def alternate(
     try:
         for one in tuned:
             ours, theirs = context.Pipe()
-            process = context.Process(
-                target=_serve, args=(theirs, module, function, dict(arguments or {}), one), daemon=True
-            )
+            # Not a daemon, which could have no children: a peer may load its data with workers of its own.
+            process = context.Process(target=_serve, args=(theirs, module, function, dict(arguments or {}), one))
             process.start()
             theirs.close()
             workers.append((process, ours))
