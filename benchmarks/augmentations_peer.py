@@ -42,12 +42,13 @@ def item_of(aug: str, images: Tensor) -> Callable[[int], Tensor]:
         steps = torch.randint(0, 2, image.shape, dtype=torch.int16) * 2 - 1
         return (image + steps).clamp_(0, 255).to(torch.uint8)
 
+    # On uint8 or on float32, whichever was faster when both were tried.
     def transforms(name: str) -> list[Callable[[Tensor], Tensor]]:
         p = PARAMETERS.get(name, {})
         bilinear = v2.InterpolationMode.BILINEAR
         if name == "affine":
             shift = (p["translate"], p["translate"])
-            return [v2.RandomAffine(p["degrees"], shift, p["scale"], p["shear"], bilinear), unit]
+            return [unit, v2.RandomAffine(p["degrees"], shift, p["scale"], p["shear"], bilinear)]
         if name == "color_jitter":
             return [unit, v2.ColorJitter(p["brightness"], p["contrast"], p["saturation"], p["hue"])]
         if name == "elastic":  # twice alpha: theirs shifts by alpha / 2 pixels
@@ -57,7 +58,7 @@ def item_of(aug: str, images: Tensor) -> Callable[[int], Tensor]:
         if name == "gaussian_blur":
             return [unit, v2.GaussianBlur(p["kernel_size"], p["sigma"])]
         if name == "random_crop":
-            return [unit, v2.RandomResizedCrop(SIDE, p["scale"], p["ratio"], bilinear, antialias=False)]
+            return [v2.RandomResizedCrop(SIDE, p["scale"], p["ratio"], bilinear, antialias=False), unit]
         return {"identity": [unit], "noise": [noise, unit], "cutmix": [cutmix, unit]}[name]
 
     steps = [step for name in parse(aug) for step in transforms(name) if step is not unit]
