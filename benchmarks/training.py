@@ -29,9 +29,8 @@ TORCHS = "bare step, torch's weight gradients"
 SETTINGS: tuple[tuple[tuple[str, int | None, float, int, str], int, float], ...] = (
     (("resnet18", None, 0.0, 64, "fp32"), 5, 1.5),
     (("efficientnet_b0", None, 0.2, 64, "fp32"), 5, 1.5),
-    (("test_resnet", 8, 0.0, 192, "fp32"), 5, 1.5),
+    (("test_resnet", 8, 0.0, 128, "fp32"), 5, 1.5),
     (("resnet18", None, 0.0, 2, "bf16"), 3, 2.0),
-    (("efficientnet_b0", None, 0.2, 2, "bf16"), 3, 2.0),
 )
 # Relative to the mean loss, and to how far training moved the weights. Adam divides a gradient by its own size, so
 # that rounding alone can turn the steps of weights whose gradient is next to nothing.
@@ -182,7 +181,7 @@ def main() -> bool:
         bits = all(np.array_equal(weights[key], bare_weights[key]) for key in weights)
         apart = {
             "first loss": difference(losses[0], plain[0][0]),
-            "losses": difference(losses, plain[0]) / losses.mean(),
+            "losses": difference(losses, plain[0]) / float(losses.mean()),
             "weights": _apart(weights, plain[1], Setting(*setting).first),
         }
         met &= row(
