@@ -138,11 +138,11 @@ def test_push_clone_pull_runs_no_cell(first: First, tmp_path: Path) -> None:
 def test_a_cell_that_fails_does_not_lose_the_others(first: First, tmp_path: Path) -> None:
     project = fresh(tmp_path / "project")
     project.set("train.epochs=1")
-    stage = project.folder / "src/auglens/stages/train.py"
+    stage = project.folder / "src/auglens/stages/fitting.py"
     broken = '    if cell == "noise-1":\n        raise ValueError("broken on purpose")\n'
-    stage.write_text(
-        stage.read_text().replace("    compat.tune_allocator()\n", "    compat.tune_allocator()\n" + broken)
-    )
+    code = stage.read_text()
+    assert code.count("    compat.tune_allocator()\n") == 1
+    stage.write_text(code.replace("    compat.tune_allocator()\n", "    compat.tune_allocator()\n" + broken))
     variables = {"PYTHONPATH": str(project.folder / "src")}
     result = project.run("dvc", "repro", "-k", check=False, **variables)
     assert result.returncode != 0

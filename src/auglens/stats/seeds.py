@@ -52,7 +52,7 @@ def average_seeds(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     members = grid.members()
     augs = list(members)
     here = grid.present()
-    there = np.array([here[members[aug]].any(0) for aug in augs], dtype=bool).reshape(len(augs), -1)
+    there = np.array([here[members[aug]].any(0) for aug in augs], dtype=bool).reshape(len(augs), len(grid.images))
     place, image = np.nonzero(there)
     values: dict[str, Any] = {"aug": pd.Series(augs, dtype=table["aug"].dtype).take(place).reset_index(drop=True)}
     values |= {"image": grid.images[image]}
