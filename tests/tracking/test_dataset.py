@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from auglens.tracking import CellRecord, DatasetRecord, Tracker, content_digest
+from auglens.tracking import CellRecord, DatasetRecord, Tracker, content_digest, publish
 
 Make = Callable[..., CellRecord]
 
@@ -97,11 +97,12 @@ def test_no_data_set_leaves_the_content_as_it_was() -> None:
 
 def _publish_and_die(root: Path, record: CellRecord, call: str) -> None:
     tracker = Tracker.connect(None, "auglens", root)
-    setattr(tracker.store.client, call, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+    owner = publish if call == "log_files" else tracker.store.client
+    setattr(owner, call, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
     tracker.publish(record)
 
 
-@pytest.mark.parametrize("call", [None, "log_inputs", "log_artifacts"])
+@pytest.mark.parametrize("call", [None, "log_inputs", "log_files"])
 def test_a_run_that_was_fed_live_gets_them_once(
     tracker: Tracker, root: Path, make_record: Make, call: str | None
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from auglens.tracking import CellRecord, NullTracker, Tracker
+from auglens.tracking import CellRecord, NullTracker, Tracker, publish
 
 Make = Callable[..., CellRecord]
 
@@ -46,11 +46,12 @@ def test_publishing_completes_the_run_of_the_training(tracker: Tracker, make_rec
 
 def _complete_and_die(root: Path, record: CellRecord, call: str) -> None:
     tracker = Tracker.connect(None, "auglens", root)
-    setattr(tracker.store.client, call, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+    owner = publish if call == "log_files" else tracker.store.client
+    setattr(owner, call, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
     tracker.publish(record)
 
 
-@pytest.mark.parametrize("call", ["log_batch", "log_artifacts", "delete_tag", "set_terminated"])
+@pytest.mark.parametrize("call", ["log_batch", "log_files", "delete_tag", "set_terminated"])
 def test_a_kill_while_completing_is_made_good(tracker: Tracker, root: Path, make_record: Make, call: str) -> None:
     record = make_record()
     train(tracker, record, epochs=2)

@@ -7,7 +7,8 @@ import multiprocessing
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,11 +126,12 @@ def test_more_values_than_one_call_takes(tracker: Tracker, make_record: Make) ->
 
 def _publish_and_die(root: Path, record: CellRecord, call: str) -> None:
     tracker = Tracker.connect(None, "auglens", root)
-    setattr(tracker.store.client, call, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+    owner = publish if call == "log_files" else tracker.store.client
+    setattr(owner, call, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
     tracker.publish(record)
 
 
-@pytest.mark.parametrize("call", ["log_batch", "log_artifacts", "set_terminated"])
+@pytest.mark.parametrize("call", ["log_batch", "log_files", "set_terminated"])
 @pytest.mark.parametrize("earlier", [False, True], ids=["new", "replacing"])
 def test_a_killed_publish_is_made_good(
     tracker: Tracker, root: Path, make_record: Make, call: str, earlier: bool
@@ -241,3 +243,28 @@ def test_without_a_store_nothing_is_published_or_found(make_record: Make) -> Non
         assert not tracker.summarise(metrics={}, artifacts={}, cells={})
         with tracker.live(record) as feed:
             feed.log(1, {"train_loss": 1.0})
+
+
+def test_what_a_record_lacks_is_made_only_where_it_is_written(
+    tracker: Tracker, make_record: Make, tmp_path: Path
+) -> None:
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"drawn")
+    asked: list[list[str]] = []
+
+    def complete(records: Sequence[CellRecord]) -> Iterator[CellRecord]:
+        asked.append([record.cell for record in records])
+        for record in records:
+            yield replace(record, artifacts={**record.artifacts, "picture.png": picture})
+
+    first, second, third = make_record("affine-1"), make_record("affine-2"), make_record("cutmix-1")
+    tracker.publish(second)
+    found = tracker.publish_all([first, second, third], complete)
+    assert [(one.cell, one.outcome) for one in found] == [
+        ("affine-1", "created"), ("affine-2", "unchanged"), ("cutmix-1", "created"),
+    ]  # fmt: skip
+    assert asked == [["affine-1", "cutmix-1"]]
+    listed = {one.cell: {f.path for f in tracker.store.client.list_artifacts(one.run_id)} for one in found}
+    assert ["picture.png" in listed[one.cell] for one in found] == [True, False, True]
+    tracker.publish_all([first, second, third], complete)
+    assert len(asked) == 1

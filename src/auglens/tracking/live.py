@@ -37,7 +37,7 @@ class LiveFeed:
         for run in cell_runs(store, "cell_key", cell_key).get(cell_key, []):
             if run.info.status != "FINISHED" and not in_use(run):
                 store.client.delete_run(run.info.run_id)
-        self._run_id = open_run(store, cell, {LIVE: TRAINING})
+        self._run_id = str(open_run(store, cell, {LIVE: TRAINING}).info.run_id)
 
     def _close(self, store: Store, ended_well: bool) -> None:
         if ended_well:

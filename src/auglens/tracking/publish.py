@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ METRICS_PER_CALL = 800
 OTHERS_PER_CALL = 100
 
 Point = tuple[str, float, int]  # name, value, step
+Complete = Callable[[Sequence[CellRecord]], Iterable[CellRecord]]
 
 
 def identity_tags(cell: CellIdentity) -> dict[str, str]:
@@ -86,33 +89,62 @@ def cell_runs(store: Store, kind: str, key: str, *, finished: bool = False) -> d
     return cells
 
 
-def publish_all(store: Store, records: Sequence[CellRecord]) -> list[Published]:
-    """One finished run per record, in the records' order. One query finds what is there already."""
+def publish_all(store: Store, records: Sequence[CellRecord], complete: Complete | None = None) -> list[Published]:
+    """One finished run per record, in the records' order. One query finds what is there already.
+
+    complete: gives those records that have to be written, and only those, with what they still lack, in order.
+    """
     known: set[str] = set()
     for record in records:
         if record.keys["cell_key"] in known:
             raise ValueError(f"cell {record.cell}: expected one record per cell key, got another; publish it once")
         known.add(record.keys["cell_key"])
-    with store.reaching("looking for the runs of this study"), store.exclusively():
+    with contextlib.ExitStack() as locked:
         there: dict[str, list[Any]] = {}
-        for study_key in sorted({record.keys["study_key"] for record in records}):
-            there |= cell_runs(store, "study_key", study_key)
-        return [_publish(store, record, there.get(record.keys["cell_key"], [])) for record in records]
+        with store.reaching("looking for the runs of this study"):
+            locked.enter_context(store.exclusively())
+            for study_key in sorted({record.keys["study_key"] for record in records}):
+                there |= cell_runs(store, "study_key", study_key)
+        kept = {
+            record.keys["cell_key"]: next(
+                (run for run in _finished(there, record) if _is_current(run, record)), None
+            )
+            for record in records
+        }
+        new = [record for record in records if kept[record.keys["cell_key"]] is None]
+        completed = iter(complete(new) if complete else new)
+        return [
+            _publish(store, next(completed), there) if kept[record.keys["cell_key"]] is None
+            else _keep(store, record, there, kept[record.keys["cell_key"]])
+            for record in records
+        ]  # fmt: skip
 
 
-def _publish(store: Store, record: CellRecord, runs: list[Any]) -> Published:
+def _finished(there: Mapping[str, list[Any]], record: CellRecord) -> list[Any]:
+    return [run for run in there.get(record.keys["cell_key"], []) if run.info.status == FINISHED]
+
+
+def _left(there: Mapping[str, list[Any]], record: CellRecord) -> list[Any]:
+    """The cell's unfinished runs that nobody writes any more."""
+    runs = there.get(record.keys["cell_key"], [])
+    return [run for run in runs if run.info.status != FINISHED and not in_use(run)]
+
+
+def _keep(store: Store, record: CellRecord, there: Mapping[str, list[Any]], kept: Any) -> Published:
     with store.reaching(f"publishing {record.cell}"):
-        finished = [run for run in runs if run.info.status == FINISHED]
-        left = [run for run in runs if run.info.status != FINISHED and not in_use(run)]
-        kept = next((run for run in finished if _is_current(run, record)), None)
-        if kept is not None:
-            _delete(store, [run for run in finished + left if run is not kept])
-            return Published(record.cell, kept.info.run_id, "unchanged")
+        runs = _finished(there, record) + _left(there, record)
+        _delete(store, [run for run in runs if run is not kept])
+        return Published(record.cell, kept.info.run_id, "unchanged")
 
+
+def _publish(store: Store, record: CellRecord, there: Mapping[str, list[Any]]) -> Published:
+    with store.reaching(f"publishing {record.cell}"):
+        finished, left = _finished(there, record), _left(there, record)
         fed = ((run, _fed(store, run, record)) for run in left)
         trained, logged = next(((run, points) for run, points in fed if points is not None), (None, set()))
-        run_id = open_run(store, record) if trained is None else trained.info.run_id
-        _fill(store, run_id, record, logged)
+        run = open_run(store, record) if trained is None else trained
+        run_id = str(run.info.run_id)
+        _fill(store, run, record, logged)
         if trained is not None:
             store.client.delete_tag(run_id, LIVE)
         # Last, so that no more than one finished run of a cell exists at any time.
@@ -122,11 +154,10 @@ def _publish(store: Store, record: CellRecord, runs: list[Any]) -> Published:
         return Published(record.cell, run_id, outcome)
 
 
-def open_run(store: Store, cell: CellIdentity, tags: Mapping[str, str] | None = None) -> str:
-    """The id of a new, unfinished run of `cell`."""
+def open_run(store: Store, cell: CellIdentity, tags: Mapping[str, str] | None = None) -> Any:
+    """A new, unfinished run of `cell`."""
     tags = identity_tags(cell) | dict(tags or {})
-    run = store.client.create_run(store.experiment_id, tags=tags, run_name=cell.cell)
-    return str(run.info.run_id)
+    return store.client.create_run(store.experiment_id, tags=tags, run_name=cell.cell)
 
 
 def in_use(run: Any) -> bool:
@@ -193,8 +224,15 @@ def log_points(
         run_tags = run_tags[OTHERS_PER_CALL:]
 
 
-def log_files(store: Store, run_id: str, artifacts: Mapping[str, Path]) -> None:
-    """Local files under the names that they get in the run, uploaded in one call."""
+def log_files(store: Store, run_id: str, artifacts: Mapping[str, Path], address: str = "") -> None:
+    """Local files under the names that they get in the run, uploaded in one call; copied where the run's artefact
+    address, if given, is a folder on this machine: the store need not look up the run for it."""
+    target = local_folder(address) if address else None
+    if target is not None:
+        for name, local in artifacts.items():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(local, target / name)
+        return
     with tempfile.TemporaryDirectory(prefix="auglens-") as folder:
         for name, local in artifacts.items():
             link = Path(folder, name)
@@ -229,7 +267,8 @@ def log_dataset(store: Store, run_id: str, dataset: DatasetRecord) -> None:
     store.client.log_inputs(run_id, inputs)
 
 
-def _fill(store: Store, run_id: str, record: CellRecord, logged: set[Point]) -> None:
+def _fill(store: Store, run: Any, record: CellRecord, logged: set[Point]) -> None:
+    run_id = str(run.info.run_id)
     points, undefined = record.points()
     missing = [point for point in points if point not in logged]
     tags = {name if name.startswith("mlflow.") else PREFIX + name: value for name, value in record.tags.items()}
@@ -237,7 +276,7 @@ def _fill(store: Store, run_id: str, record: CellRecord, logged: set[Point]) -> 
     log_points(store, run_id, [*missing, (UNDEFINED, float(undefined), 0)], record.params, tags)
     if record.dataset is not None:  # after the metrics: a run that has them all is never completed, but replaced
         log_dataset(store, run_id, record.dataset)
-    log_files(store, run_id, record.artifacts)
+    log_files(store, run_id, record.artifacts, run.info.artifact_uri)
 
 
 def _delete(store: Store, runs: Iterable[Any]) -> None:

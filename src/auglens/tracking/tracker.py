@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auglens.tracking import live as feeding
-from auglens.tracking.publish import cell_runs, found_run, log_files, log_points, publish_all
+from auglens.tracking.publish import Complete, cell_runs, found_run, log_files, log_points, publish_all
 from auglens.tracking.records import (
     PREFIX,
     CellIdentity,
@@ -63,9 +63,12 @@ class Tracker:
     def publish(self, record: CellRecord) -> Published:
         return publish_all(self.store, [record])[0]
 
-    def publish_all(self, records: Sequence[CellRecord]) -> list[Published]:
-        """One finished run per record, in order; equal records write nothing again."""
-        return publish_all(self.store, records)
+    def publish_all(self, records: Sequence[CellRecord], complete: Complete | None = None) -> list[Published]:
+        """One finished run per record, in order; equal records write nothing again.
+
+        complete: gives those records that have to be written, and only those, with what they still lack, in order.
+        """
+        return publish_all(self.store, records, complete)
 
     def query(self, study_key: str) -> list[FoundRun]:
         """Every finished run of the study by (aug, seed); of several runs of one cell the earliest."""
@@ -157,7 +160,7 @@ class NullTracker:
     def publish(self, record: CellRecord) -> Published:
         return Published(record.cell, "", "off")
 
-    def publish_all(self, records: Sequence[CellRecord]) -> list[Published]:
+    def publish_all(self, records: Sequence[CellRecord], complete: Complete | None = None) -> list[Published]:
         return [self.publish(record) for record in records]
 
     def query(self, study_key: str) -> list[FoundRun]:
