@@ -210,3 +210,66 @@ def test_a_sheet_of_other_images_is_refused():
         "augmented: affine has shape [2, 3, 32, 32], the source is [6, 3, 32, 32]; "
         "pass the same images for every aug"
     )
+
+
+def test_pictures_of_cells_are_those_of_the_figures():
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    def pixels(figure: Figure) -> np.ndarray:
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
+
+    draw = figures.CellPictures(CLASSES)
+    counts = RNG.integers(0, 400, (2, 10, 10)) + 900 * np.eye(10, dtype=int)
+    for matrix in counts:  # the second on the layout of the first
+        found = draw.confusion(matrix, "affine-1").astype(int)
+        expected = pixels(figures.confusion_figure(matrix, CLASSES, "affine-1"))
+        assert found.shape == expected.shape
+        # The same cells, labels and title; the numbers are set by another hand: the pixels at their edges differ.
+        assert (np.abs(found - expected).max(axis=2) > 40).mean() < 0.03
+        assert abs(found.mean() - expected.mean()) < 0.5
+    first, second = draw.confusion(counts[0], "a"), draw.confusion(counts[1], "b")
+    assert (first != second).any()
+    np.testing.assert_array_equal(first, draw.confusion(counts[0], "a"))
+
+    history = make_history()
+    run = history[(history["aug"] == "affine") & (history["seed"] == 0)]
+    figure = figures.training_curves(run)
+    figure.axes[0].set_ylim(0, 1)
+    np.testing.assert_array_equal(draw.curves(run), pixels(figure))
+    other = history[(history["aug"] == "elastic") & (history["seed"] == 1)]
+    assert (draw.curves(other) != draw.curves(run)).any()
+    assert draw.curves(run[:4]).shape == draw.curves(run).shape
+
+
+def test_many_classes_are_drawn_without_numbers():
+    draw = figures.CellPictures([f"class {n}" for n in range(21)])
+    found = draw.confusion(np.eye(21, dtype=int), "affine-1")
+    assert found.ndim == 3
+
+
+def many_augs(count: int) -> list[str]:
+    return [f"own_{n}" for n in range(count)]
+
+
+def test_of_many_augs_a_grid_shows_both_ends():
+    augs = many_augs(30)
+    values = {aug: float(n) for n, aug in enumerate(augs)} | {"own_29": float("nan")}
+    figure = figures.extreme_grid(
+        IMAGES[0], REFERENCE_MAP, dict.fromkeys(augs, REFERENCE_MAP), values, metric="mad", title="Image 3"
+    )
+    shown = [axes.get_title("left").split("\n")[0] for axes in figure.axes[:-1]]
+    ends = [f"own {n}" for n in (*range(9), *range(20, 29))]
+    assert shown == ["test image", "reference", *ends]
+    assert "the maps of the reference and of 18 of 30 augs, those at both ends" in alt_text(figure)
+    assert "own 10 10.000" not in alt_text(figure)
+
+
+def test_of_many_augs_a_heat_map_has_no_numbers_and_smaller_cells():
+    augs = many_augs(30)
+    matrix = pd.DataFrame(np.corrcoef(RNG.random((30, 90))), index=augs, columns=augs)
+    figure = figures.correlation_heatmaps({"mad": matrix, "msd": matrix})
+    assert not figure.axes[0].texts
+    assert max(figure.get_size_inches()) < 15
+    assert len(figure.axes[0].get_yticklabels()) == 30

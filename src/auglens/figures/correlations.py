@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from auglens.figures.marks import MOST_NUMBERED
 from auglens.figures.style import (
     BLACK,
     BLUE,
@@ -25,10 +26,13 @@ from auglens.figures.style import (
     metric_label,
 )
 
+CELL, SMALL_CELL = (0.4, 0.34), (0.15, 0.15)  # inches, with and without a number
+
 
 @rc_context(STYLE)
 def correlation_heatmaps(maps: Mapping[str, pd.DataFrame], columns: int = 2) -> Figure:
-    """All `correlation_map`s in one figure and on one colour scale, annotated; controls in italics.
+    """All `correlation_map`s in one figure and on one colour scale, with up to MOST_NUMBERED augs in numbers, too;
+    controls in italics.
 
     maps: metric → augs × augs. The scale spans the correlations off the diagonals,
     rounded outward to a tenth.
@@ -37,7 +41,8 @@ def correlation_heatmaps(maps: Mapping[str, pd.DataFrame], columns: int = 2) -> 
     size = max((len(matrix) for matrix in maps.values()), default=1)
     across = min(columns, len(maps))
     rows = -(-len(maps) // across)
-    figure = Figure(figsize=(across * (1.5 + 0.4 * size) + 0.7, rows * (1.35 + 0.34 * size)))
+    wide, high = CELL if size <= MOST_NUMBERED else SMALL_CELL
+    figure = Figure(figsize=(across * (1.5 + wide * size) + 0.7, rows * (1.35 + high * size)))
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.1)
     panels = grid_of(figure, len(maps), columns)
     for axes, (metric, matrix) in zip(panels, maps.items(), strict=True):
@@ -52,7 +57,8 @@ def correlation_heatmaps(maps: Mapping[str, pd.DataFrame], columns: int = 2) -> 
 def correlation_heatmap(matrix: pd.DataFrame, metric: str) -> Figure:
     """One `correlation_map`, annotated, on a scale of its own."""
     size = len(matrix)
-    figure = Figure(figsize=(2.6 + 0.46 * size, 1.6 + 0.4 * size))
+    wide, high = (0.46, 0.4) if size <= MOST_NUMBERED else SMALL_CELL
+    figure = Figure(figsize=(2.6 + wide * size, 1.6 + high * size))
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
     image = _heat(axes, matrix, _limits({metric: matrix}))
@@ -122,15 +128,17 @@ def _heat(axes: Axes, matrix: pd.DataFrame, limits: tuple[float, float]) -> Axes
     coloured = np.where(np.eye(len(values), dtype=bool), np.nan, values)
     image = axes.imshow(np.ma.masked_invalid(coloured), cmap=HEAT, vmin=low, vmax=high)
     axes.set_facecolor("#eeeeee")
-    for (i, j), value in np.ndenumerate(values):
+    numbered = len(values) <= MOST_NUMBERED
+    for (i, j), value in np.ndenumerate(values) if numbered else ():
         dark = i != j and np.isfinite(value) and (value - low) / (high - low) > 0.55
         text = ("1" if i == j else f"{value:.2f}") if np.isfinite(value) else "n/a"
         number = axes.text(j, i, text, ha="center", va="center", fontsize=7.5, color="white" if dark else BLACK)
         number.set_in_layout(False)  # inside the axes: it takes no room, and measuring it takes time
     augs = [str(aug) for aug in matrix.index]
     labels = [aug_label(aug) for aug in augs]
-    axes.set_xticks(range(len(augs)), labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
-    axes.set_yticks(range(len(augs)), labels, fontsize=8)
+    small = 8 if numbered else 6
+    axes.set_xticks(range(len(augs)), labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=small)
+    axes.set_yticks(range(len(augs)), labels, fontsize=small)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     italic_controls(axes.get_xticklabels(), augs)

@@ -14,10 +14,11 @@ from matplotlib.patches import Patch
 from auglens.figures.style import (
     SEGMENT_COLOURS,
     STYLE,
+    Box,
     aug_colour,
     aug_label,
     describe_figure,
-    draw_box,
+    draw_boxes,
     grid_of,
     metric_label,
     name_rows,
@@ -40,11 +41,10 @@ def metric_boxes(averaged: pd.DataFrame, metrics: Sequence[str] | None = None, c
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
     rows = averaged.groupby("aug", sort=False).indices
     for place, (axes, metric) in enumerate(zip(grid_of(figure, len(names), columns), names, strict=True)):
-        used = []
-        for y, aug in enumerate(augs):
-            values = averaged[metric].to_numpy()[rows[aug]]
-            used.append(int(np.isfinite(values).sum()))
-            draw_box(axes, values, y, height=0.62, colour=aug_colour(aug))
+        column = averaged[metric].to_numpy()
+        boxes = [Box(column[rows[aug]], y, aug_colour(aug)) for y, aug in enumerate(augs)]
+        used = [int(np.isfinite(box.values).sum()) for box in boxes]
+        draw_boxes(axes, boxes, height=0.62)
         name_rows(axes, augs, visible=place % columns == 0)
         axes.grid(axis="x", visible=True)
         axes.set_title(metric_label(metric, unit=True))
@@ -74,7 +74,7 @@ def segment_boxes(values: pd.DataFrame, metric: str) -> Figure:
     figure = Figure(figsize=(7.4, 1.3 + 0.62 * len(augs)))
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
-    medians = []
+    medians, boxes = [], []
     places, segments = pd.factorize(values["aug"])[0], values["segment"].to_numpy(dtype=object)
     of_segment = {segment: segments == segment for segment in SEGMENTS}
     for y, aug in enumerate(augs):
@@ -82,10 +82,11 @@ def segment_boxes(values: pd.DataFrame, metric: str) -> Figure:
             chosen = values.loc[(places == y) & of_segment[segment], metric]
             count = int(np.isfinite(chosen).sum())
             if count:
-                draw_box(axes, chosen, y + offset, height=0.21, colour=colour)
+                boxes.append(Box(chosen, y + offset, colour))
                 medians.append((aug, segment, float(chosen.median())))
             place: Any = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 7}
             axes.text(1.01, y + offset, f"n = {count:,}", **place)
+    draw_boxes(axes, boxes, height=0.21)
     name_rows(axes, augs)
     axes.set_title(f"{metric_label(metric)} by correctness", pad=24)
     axes.set_xlabel(f"{metric_label(metric, unit=True)}, mean over seeds. {BOX_NOTE}", fontsize=8)

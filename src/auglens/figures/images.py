@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from auglens.figures.style import STYLE, aug_label, describe_figure, grid_of, metric_label
 
+MOST_SHOWN = 18  # augs: more panels are no picture any more
 MAP_COLOURS = "inferno"  # rises evenly in lightness, so that it also reads without colour
 
 
@@ -31,8 +32,12 @@ def extreme_grid(
 
     image: uint8 [3,H,W]; reference_map, maps: finished, float [h,w] in [0,1], of any resolution;
     values: aug → metric against the reference (NaN is shown as n/a). All maps share the scale 0–1.
+    Of more than MOST_SHOWN augs those with the highest and those with the lowest values, half each.
     Source: appendix A of the augmentation study.
     """
+    every = len(maps)
+    chosen = _ends({aug: values.get(aug, float("nan")) for aug in maps})
+    maps = {aug: finished for aug, finished in maps.items() if aug in chosen}
     figure = Figure(figsize=(1.9 * columns + 0.6, 2.15 * -(-(len(maps) + 2) // columns) + 0.5))
     figure.set_layout_engine("constrained")
     panels = grid_of(figure, len(maps) + 2, columns)
@@ -50,9 +55,19 @@ def extreme_grid(
     for axes in panels:  # without ticks and labels they are nothing but time, in the layout as well
         axes.xaxis.set_visible(False)
         axes.yaxis.set_visible(False)
-    told = ", ".join(f"{aug_label(aug)} {value:.3f}" for aug, value in values.items())
-    alt = f"{title}: a test image with the maps of the reference and of {len(maps)} augs."
+    told = ", ".join(f"{aug_label(aug)} {value:.3f}" for aug, value in values.items() if aug in chosen)
+    some = f"{len(maps)} augs" if len(maps) == every else f"{len(maps)} of {every} augs, those at both ends"
+    alt = f"{title}: a test image with the maps of the reference and of {some}."
     return describe_figure(figure, f"{alt} {metric_label(metric)}: {told}.")
+
+
+def _ends(values: Mapping[str, float]) -> set[str]:
+    """The augs with the highest and the lowest values, together MOST_SHOWN; undefined values lie in the middle."""
+    if len(values) <= MOST_SHOWN:
+        return set(values)
+    middle = float(np.nan_to_num(np.nanmedian(list(values.values()))))
+    order = sorted(values, key=lambda aug: values[aug] if np.isfinite(values[aug]) else middle)
+    return {*order[: MOST_SHOWN // 2], *order[-(MOST_SHOWN // 2) :]}
 
 
 @rc_context(STYLE)

@@ -87,22 +87,24 @@ def training_curves(history: pd.DataFrame, quantity: str = "accuracy", columns: 
     quantity: accuracy (fraction) or loss (nats).
     """
     augs = list(history["aug"].unique())
-    runs = [(aug, run.sort_values("epoch")) for (aug, _), run in history.groupby(["aug", "seed"], sort=False)]
+    gap = np.full((1, 3), np.nan)
+    runs: list[tuple[str, NDArray[np.float64]]] = []  # epoch, training, validation; closed by a gap
+    for (aug, _), run in history.groupby(["aug", "seed"], sort=False):
+        told = run.sort_values("epoch")[["epoch", f"train_{quantity}", f"validation_{quantity}"]]
+        runs.append((str(aug), np.concatenate([told.to_numpy(dtype=np.float64), gap])))
     across = min(columns, len(augs))
     rows = -(-len(augs) // across)
     figure = Figure(figsize=(2.5 * across + 0.5, 1.9 * rows + 0.5))
     figure.set_layout_engine("constrained")
     panels = grid_of(figure, len(augs), columns, sharex=True, sharey=True)
     for place, (axes, aug) in enumerate(zip(panels, augs, strict=True)):
-        behind = [run[["epoch", f"validation_{quantity}"]].to_numpy() for other, run in runs if other != aug]
+        behind = [run for other, run in runs if other != aug]
         if behind:  # as one line with gaps: in a study of many cells a line each is most of the figure's time
-            gap = np.full((1, 2), np.nan)
-            x, y = np.concatenate([part for run in behind for part in (run, gap)][:-1]).T
-            axes.plot(x, y, color="#d9d9d9", linewidth=0.7, zorder=1)
-        for other, run in runs:
-            if other == aug:
-                axes.plot(run["epoch"], run[f"train_{quantity}"], color=ORANGE, linestyle="--", linewidth=1)
-                axes.plot(run["epoch"], run[f"validation_{quantity}"], color=BLUE, linewidth=1.2, zorder=3)
+            epoch, _, validation = np.concatenate(behind)[:-1].T
+            axes.plot(epoch, validation, color="#d9d9d9", linewidth=0.7, zorder=1)
+        for epoch, training, validation in (run[:-1].T for other, run in runs if other == aug):
+            axes.plot(epoch, training, color=ORANGE, linestyle="--", linewidth=1)
+            axes.plot(epoch, validation, color=BLUE, linewidth=1.2, zorder=3)
         axes.set_title(aug_label(aug), fontsize=9)
         axes.grid(axis="y", visible=True)
         axes.tick_params(labelbottom=place >= len(augs) - across)  # the lowest of its column

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -99,20 +100,39 @@ def italic_controls(labels: Sequence[Text], augs: Sequence[str]) -> None:
         label.set_fontstyle("italic" if aug in CONTROLS else "normal")
 
 
-def draw_box(axes: Axes, values: Any, y: float, *, height: float, colour: str) -> None:
-    """A lying box: quartiles, median, whiskers from the 5th to the 95th percentile of the finite values.
+@dataclass(frozen=True)
+class Box:
+    """What `draw_boxes` shows of some values: float [N], their place and colour."""
 
-    No outliers are drawn: thousands of points hide what they are drawn over, and swell the file.
+    values: Any
+    y: float
+    colour: str
+
+
+def draw_boxes(axes: Axes, boxes: Sequence[Box], *, height: float) -> None:
+    """Lying boxes: quartiles, median, whiskers from the 5th to the 95th percentile of the finite values.
+
+    No outliers are drawn: thousands of points hide what they are drawn over, and swell the file. All boxes'
+    lines are one artist of each kind: in a study of many augs one each would be most of the figure's time.
     """
-    array = np.asarray(values, dtype=np.float64)
-    finite = array[np.isfinite(array)]
-    if len(finite) == 0:
-        axes.text(0.01, y, "no finite value", transform=axes.get_yaxis_transform(), va="center", color=GREY)
+    known, found = [], []
+    for box in boxes:
+        array = np.asarray(box.values, dtype=np.float64)
+        finite = array[np.isfinite(array)]
+        if len(finite):
+            known.append(box)
+            found.append(np.percentile(finite, [5, 25, 50, 75, 95]))
+        else:
+            place: Any = {"transform": axes.get_yaxis_transform(), "va": "center", "color": GREY}
+            axes.text(0.01, box.y, "no finite value", **place)
+    if not known:
         return
-    low, q25, median, q75, high = np.percentile(finite, [5, 25, 50, 75, 95])
-    axes.hlines(y, low, high, color=colour, linewidth=1)
-    axes.vlines([low, high], y - height / 4, y + height / 4, color=colour, linewidth=1)
-    axes.barh(y, q75 - q25, left=q25, height=height, color=colour, alpha=0.45, edgecolor=colour, linewidth=1)
+    low, q25, median, q75, high = np.array(found).T
+    y, colours = np.array([box.y for box in known]), [box.colour for box in known]
+    axes.hlines(y, low, high, color=colours, linewidth=1)
+    ends, twice = np.concatenate([low, high]), np.tile(y, 2)
+    axes.vlines(ends, twice - height / 4, twice + height / 4, color=colours * 2, linewidth=1)
+    axes.barh(y, q75 - q25, left=q25, height=height, color=colours, alpha=0.45, edgecolor=colours, linewidth=1)
     axes.vlines(median, y - height / 2, y + height / 2, color=BLACK, linewidth=1.6)
 
 
