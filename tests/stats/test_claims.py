@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -275,3 +278,32 @@ def test_agreement_of_equal_and_of_unrelated_distances() -> None:
     expected = np.corrcoef(cophenet(tree(squareform(a))), cophenet(tree(squareform(b))))[0, 1]
     assert found.loc[("a", "c"), "cophenetic_r"] == pytest.approx(expected)
     assert found.loc[("a", "c"), "mantel_p"] > 0.05
+
+
+def test_claims_do_not_depend_on_how_many_draws_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = planted(seed=3, images=80, clusters=[("affine", "elastic")], replicates=ONE_MODEL)
+    cells = cells_of(table, METRICS)
+    weights = image_weights(80, 130, seed=0)
+
+    def found() -> list[pd.DataFrame]:
+        shared = covariances(cells, METRICS, weights)
+        claims = all_claims(table, METRICS, seed=0, permutations=99, draws=130)
+        tables = [correlation_table(cells, shared, 0.95), models_table(cells, shared, METRICS, 0.95)]
+        return [*tables, *claims.values()]
+
+    whole = found()
+    monkeypatch.setattr("auglens.stats.similarity.AT_ONCE", 30 * 8 * len(METRICS) * len(cells.aug) ** 2)
+    monkeypatch.setattr("auglens.stats.permutations.AT_ONCE", 7 * 8 * len(cells.augs) * len(cells.aug))
+    steps: list[int] = []
+
+    @contextlib.contextmanager
+    def progress(_title: str, total: int) -> Iterator[Callable[[int], object]]:
+        steps.append(-total)
+        yield steps.append
+
+    in_blocks = found()
+    for one, other in zip(whole, in_blocks, strict=True):
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+    blocks = list(covariances(cells, METRICS, weights, progress).blocks())
+    assert [(which.start, which.stop) for which, _ in blocks] == [(n, min(n + 30, 130)) for n in range(0, 130, 30)]
+    assert sum(steps) == 0

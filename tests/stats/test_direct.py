@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from auglens.stats import Cells, direct_table, image_means, image_weights, without_reference
+from auglens.stats import Cells, direct_table, image_means, image_weights, packed, without_reference
 from auglens.stats.permutations import self_resemblance
 
 
@@ -25,7 +25,7 @@ def distances(generator: np.random.Generator, models: int, images: int) -> np.nd
 def test_means_over_pairs_of_models_by_hand() -> None:
     study = cells("reference", "affine", "affine", "noise")
     values = distances(np.random.default_rng(0), 4, 40)
-    table = direct_table(study, {"mad": values}, image_weights(40, 100, seed=0), 0.95)
+    table = direct_table(study, {"mad": packed(values)}, image_weights(40, 100, seed=0), 0.95)
     rows = table.set_index(["aug_a", "aug_b"])
     means = values.mean(2)
     assert rows.loc[("reference", "affine"), "mean"] == pytest.approx(means[0, 1:3].mean())
@@ -41,7 +41,7 @@ def test_undefined_images_are_left_out_of_a_pair() -> None:
     values = distances(np.random.default_rng(1), 2, 10)
     values[0, 1, 3] = values[1, 0, 3] = np.nan
     once = np.ones((1, 10), dtype=np.int32)
-    assert image_means(values, once)[0, 0, 1] == pytest.approx(np.nanmean(values[0, 1]))
+    assert image_means(packed(values), once)[0, 0, 1] == pytest.approx(np.nanmean(values[0, 1]))
 
 
 def test_the_reference_is_taken_out_of_cells_and_matrices() -> None:

@@ -9,7 +9,7 @@ from auglens.stats.chains import chain_table
 from auglens.stats.clustering import structure
 from auglens.stats.correctness import SEGMENTS, segment_summary, segment_values, segments, summarise_segments
 from auglens.stats.correlation import correlation_counts, correlation_map, pairs_of_map
-from auglens.stats.direct import direct_table, image_means, without_reference
+from auglens.stats.direct import direct_table, image_means, packed, without_reference
 from auglens.stats.divergence import divergence_augs, divergence_points, divergence_table
 from auglens.stats.floor import floor_summary, floor_table, means_table
 from auglens.stats.pairs import pair_counts
@@ -69,6 +69,7 @@ __all__ = [
     "metric_summary",
     "metrics_of",
     "models_table",
+    "packed",
     "pair_counts",
     "pair_table",
     "pairs_of_map",

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from auglens.stats.cells import Cells, Floats
-from auglens.stats.permutations import p_value, permuted, resampled_seeds, without_controls
+from auglens.stats.permutations import p_value, parts_of, permuted, resampled_seeds, without_controls
 from auglens.stats.resampling import weighted_means
 from auglens.stats.similarity import ALL, Covariances, block_means, correlations, fisher
 
@@ -114,25 +114,33 @@ def structure(
     averaging = cells.averaging()
     several = bool((averaging > 0).sum(1).max() > 1)
     shuffled = permuted(averaging, permutations if several else 0, seed=seed)
-    draws = len(found.draws[usable[0]])
-    resampled = resampled_seeds(cells, draws, seed=seed + 1)
+    resampled = resampled_seeds(cells, found.draws, seed=seed + 1)
 
     def mean_distance(covariance: Mapping[str, Floats], average: Floats) -> Floats:
         z = np.mean([fisher(correlations(covariance[metric])) for metric in usable], axis=0)
         return np.asarray(1 - np.tanh(block_means(z, average)))
 
+    controlled = len(everyone.augs) > len(augs)
+    rows = np.flatnonzero([everyone.augs[place] in augs for place in everyone.aug])
+    of_everyone = resampled_seeds(everyone, found.draws, seed=seed + 2) if controlled else resampled
+
+    def of_draws(block: Mapping[str, Floats], which: slice) -> dict[str, Floats]:
+        mine = {metric: value[:, rows][:, :, rows] for metric, value in block.items()}
+        distances = {metric: model_distance(mine[metric], resampled[which]) for metric in usable}
+        distances[ALL] = mean_distance(mine, resampled[which])
+        return distances | ({WITH_CONTROLS: mean_distance(block, of_everyone[which])} if controlled else {})
+
+    drawn = everything.of_draws(of_draws)
+    null = np.concatenate([mean_distance(found.whole, some) for some in parts_of(shuffled)])
     sources: dict[str, tuple[Sequence[str], Floats, Floats, Floats]] = {
-        ALL: (augs, mean_distance(found.whole, averaging), mean_distance(found.draws, resampled),
-              mean_distance(found.whole, shuffled))
-    }  # fmt: skip
-    if len(everyone.augs) > len(augs):
-        whole = mean_distance(everything.whole, everyone.averaging())
-        drawn = mean_distance(everything.draws, resampled_seeds(everyone, draws, seed=seed + 2))
-        sources[WITH_CONTROLS] = (everyone.augs, whole, drawn, np.empty((0, 0, 0)))
+        ALL: (augs, mean_distance(found.whole, averaging), drawn[ALL], null)
+    }
     none = np.empty((0, 0, 0))
+    if controlled:
+        whole = mean_distance(everything.whole, everyone.averaging())
+        sources[WITH_CONTROLS] = (everyone.augs, whole, drawn[WITH_CONTROLS], none)
     for metric in usable:
-        whole = model_distance(found.whole[metric], averaging)
-        sources[metric] = (augs, whole, model_distance(found.draws[metric], resampled), none)
+        sources[metric] = (augs, model_distance(found.whole[metric], averaging), drawn[metric], none)
     values = np.concatenate([cells.values[m] for m in usable])
     once = np.ones((1, values.shape[1]), dtype=np.int32)
     size = len(cells.aug)
@@ -144,12 +152,12 @@ def structure(
             augs, profile_distance(means[0], averaging), profile_distance(drawn_means, resampled),
             profile_distance(means[0], shuffled[:999]),
         )  # fmt: skip
-    rows, trees = [], {}
+    found_rows, trees = [], {}
     for name, source in sources.items():
         own, trees[name] = cluster_source(name, *source, confidence)
-        rows += [row if name == ALL else (*row[:-1], False) for row in own]
+        found_rows += [row if name == ALL else (*row[:-1], False) for row in own]
     agreed = agreement({m: sources[m][1] for m in usable}, permutations=min(permutations, 999), seed=seed + 3)
-    return pd.DataFrame(rows, columns=CLUSTERS), trees, agreed
+    return pd.DataFrame(found_rows, columns=CLUSTERS), trees, agreed
 
 
 def agreement(distances: Mapping[str, Floats], *, permutations: int, seed: int) -> pd.DataFrame:

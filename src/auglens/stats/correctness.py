@@ -85,13 +85,11 @@ def segment_summary(table: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def summarise_segments(values: pd.DataFrame, metric: str) -> pd.DataFrame:
     """`segment_summary` of a table that `segment_values` has made, of this metric and perhaps others."""
-    places, augs = pd.factorize(values["aug"])
-    parts = pd.Categorical(values["segment"], list(SEGMENTS)).codes
     column = values[metric].to_numpy()
+    found = values.groupby(["aug", "segment"], sort=False).indices
     rows = []
-    for place, aug in enumerate(augs):
-        mine = places == place
-        for part, segment in enumerate(SEGMENTS):
-            chosen = column[mine & (parts == part)]
+    for aug in values["aug"].unique():
+        for segment in SEGMENTS:
+            chosen = column[found.get((aug, segment), [])]
             rows.append({"aug": aug, "segment": segment, "images": len(chosen), **describe(chosen)})
     return pd.DataFrame(rows, columns=["aug", "segment", "images", *DESCRIBED])

@@ -14,12 +14,26 @@ from auglens.stats.seeds import REFERENCE
 from auglens.stats.similarity import block_means, seed_variances
 
 DIRECT = ["metric", "aug_a", "aug_b", "mean", "low", "high", "model_pairs"]
+AT_ONCE = 1 << 28  # bytes of resampled means as squares
+
+
+def packed(values: Floats) -> Floats:
+    """[C, C, N] of pairs of models, symmetric → [C (C + 1) / 2, N]: the upper triangle with its diagonal."""
+    return np.asarray(values[np.triu_indices(len(values))])
+
+
+def squares(means: Floats) -> Floats:
+    """[..., C (C + 1) / 2] → [..., C, C], symmetric."""
+    models = int(np.sqrt(2 * means.shape[-1]))
+    rows, columns = np.triu_indices(models)
+    found = np.empty((*means.shape[:-1], models, models))
+    found[..., rows, columns] = found[..., columns, rows] = means
+    return found
 
 
 def image_means(values: Floats, weights: NDArray[np.int32]) -> Floats:
-    """values: [C, C, N] of pairs of models; weights: [B, N] → means over the finite images [B, C, C]."""
-    models = len(values)
-    return weighted_means(values.reshape(models * models, -1), weights).reshape(-1, models, models)
+    """values: `packed` [C (C + 1) / 2, N]; weights: [B, N] → means over the finite images [B, C, C]."""
+    return squares(weighted_means(values, weights))
 
 
 def direct_table(
@@ -27,20 +41,23 @@ def direct_table(
 ) -> pd.DataFrame:
     """One row per metric and unordered pair of augs: the mean over pairs of models and images, with its interval.
 
-    cells: which model is of which aug, the reference among them; pairs: metric → [C, C, N] of every two models;
-    weights: [B, N]. aug_a = aug_b: two seeds of one aug, the floor of its row; NaN where it has one model.
+    cells: which model is of which aug, the reference among them; pairs: metric → [C (C + 1) / 2, N] of every two
+    models, `packed`: of 200 models and 1,000 images they are 0.2 GB a metric; weights: [B, N]. aug_a = aug_b: two
+    seeds of one aug, the floor of its row; NaN where it has one model.
     """
     averaging = cells.averaging()
     counts = (averaging > 0).sum(1)
     number = np.outer(counts, counts)
     np.fill_diagonal(number, counts * (counts - 1) // 2)
+    step = max(1, AT_ONCE // (8 * len(cells.aug) ** 2))
     rows = []
     for metric, values in pairs.items():
         once = np.ones((1, values.shape[-1]), dtype=np.int32)
-        whole, draws = image_means(values, once)[0], image_means(values, weights)
-        variance, df = seed_variances(cells, whole, draws[:CORRECTING], block_means)
+        whole, means = image_means(values, once)[0], weighted_means(values, weights)
+        parts = [block_means(squares(means[at : at + step]), averaging) for at in range(0, len(means), step)]
+        variance, df = seed_variances(cells, whole, squares(means[:CORRECTING]), block_means)
         estimate = block_means(whole, averaging)
-        low, high = interval(estimate, block_means(draws, averaging), variance, df, confidence, values.shape[-1])
+        low, high = interval(estimate, np.concatenate(parts), variance, df, confidence, values.shape[-1])
         rows += [
             (metric, a, b, estimate[i, j], low[i, j], high[i, j], int(number[i, j]))
             for i, a in enumerate(cells.augs)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import permutations as orders_of
 from math import factorial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,22 +30,30 @@ POINTS = ["aug", "metric", "moved", "accuracy_change"]
 DIVERGENCE_AUGS = ["metric", "spearman", "p", "augs", "p_holm"]
 
 
-def wins(positive: Floats, negative: Floats, positive_weights: Floats, negative_weights: Floats) -> Floats:
+def unseen(_count: int) -> None:
+    """A progress that nobody sees."""
+
+
+def wins(
+    positive: Floats, negative: Floats, positive_weights: NDArray[Any], negative_weights: NDArray[Any]
+) -> Floats:
     """Σ over pairs of [positive > negative] + ½ [equal], for B weightings at once: float64 [B].
 
     positive: [P], negative: [Q], all finite; weights: [P, B] and [Q, B], images in rows. Mann and Whitney's U.
     """
     order = np.argsort(negative, kind="stable")
-    reached = np.zeros((len(negative) + 1, negative_weights.shape[1]))
+    reached = np.zeros((len(negative) + 1, negative_weights.shape[1]), dtype=negative_weights.dtype)
     np.cumsum(negative_weights[order], axis=0, out=reached[1:])
     ordered = negative[order]
     below = reached[np.searchsorted(ordered, positive, "left")]
     below += reached[np.searchsorted(ordered, positive, "right")]
-    return np.asarray(np.einsum("pb,pb->b", positive_weights, below) / 2)
+    return np.asarray(np.einsum("pb,pb->b", positive_weights.astype(np.float64), below.astype(np.float64)) / 2)
 
 
-def weight_blocks(weights: NDArray[np.int32], images: int) -> list[Floats]:
-    """weights: int [B, N] → blocks float64 [N, ≤ AT_ONCE], together 1 + B columns: all ones, then the draws.
+def weight_blocks(weights: NDArray[np.int32], images: int) -> list[NDArray[Any]]:
+    """weights: int [B, N] → blocks float [N, ≤ AT_ONCE], together 1 + B columns: all ones, then the draws.
+
+    Sums over images are whole numbers, and exact: float32 for less than 2²² of them, which halves the time.
 
     ValueError where N is not `images`.
     """
@@ -55,10 +64,11 @@ def weight_blocks(weights: NDArray[np.int32], images: int) -> list[Floats]:
         )
     columns = np.vstack([np.ones((1, images), dtype=weights.dtype), weights])
     starts = range(0, len(columns), AT_ONCE)
-    return [np.ascontiguousarray(columns[at : at + AT_ONCE].T, dtype=np.float64) for at in starts]
+    kind = np.float32 if images < 1 << 22 else np.float64
+    return [np.ascontiguousarray(columns[at : at + AT_ONCE].T, dtype=kind) for at in starts]
 
 
-def auc(values: Floats, yes: NDArray[np.int64], no: NDArray[np.int64], blocks: Sequence[Floats]) -> Floats:
+def auc(values: Floats, yes: NDArray[np.int64], no: NDArray[np.int64], blocks: Sequence[NDArray[Any]]) -> Floats:
     """How well `values` separate two sets of images: float64 [1 + B]; 1 = all of `yes` lie higher, 0.5 = chance.
 
     values: float64 [N], finite where used; yes, no: images; blocks: `weight_blocks`. Ties count half. NaN where
@@ -67,7 +77,7 @@ def auc(values: Floats, yes: NDArray[np.int64], no: NDArray[np.int64], blocks: S
     parts = []
     for block in blocks:
         of_yes, of_no = block[yes], block[no]
-        pairs = of_yes.sum(0) * of_no.sum(0)
+        pairs = of_yes.sum(0, dtype=np.float64) * of_no.sum(0, dtype=np.float64)
         with np.errstate(invalid="ignore"):
             parts.append(wins(values[yes], values[no], of_yes, of_no) / np.where(pairs > 0, pairs, np.nan))
     return np.concatenate(parts)
@@ -121,6 +131,7 @@ def divergence_table(
     weights: NDArray[np.int32],
     confidence: float,
     closer: Mapping[str, bool],
+    advance: Callable[[int], object] = unseen,
 ) -> pd.DataFrame:
     """One row per (aug, metric, question): with which AUC the metric tells images whose correctness changed (mean
     over the aug's models), and its interval.
@@ -128,7 +139,8 @@ def divergence_table(
     table: distinct replicates with columns correct, reference_correct; weights: int [B, N], images ascending;
     closer: metric → whether higher values mean more alike maps, so that an AUC above 0.5 always says that the
     images that changed moved further. images, events, undefined (images left out because the metric is): means
-    over the aug's models. No interval with fewer than LEAST_EVENTS events, or other images, per model.
+    over the aug's models. No interval with fewer than LEAST_EVENTS events, or other images, per model. advance:
+    called with the number of models done for every metric and question.
     """
     cells = with_correctness(table, metrics)
     blocks = weight_blocks(weights, len(cells.images))
@@ -142,6 +154,7 @@ def divergence_table(
             found = np.stack([auc(v, np.flatnonzero(a), np.flatnonzero(b), blocks) for a, b, v in sides], axis=1)
             spread = spread_of_models(cells.augs, cells.aug, found[0], found[1:], int(used.sum(1).max(initial=0)))
             low, high = (np.clip(bound, 0, 1) for bound in spread.interval(confidence))
+            advance(len(values))
             for aug, n in place.items():
                 mine = cells.members(aug)
                 images, events = used[mine].sum(1), (used & event)[mine].sum(1)

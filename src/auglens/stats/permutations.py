@@ -6,7 +6,7 @@ comes of averaging over fewer seeds is in the null as well. The unit is the mode
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -22,6 +22,7 @@ PAIRS = [
     "aug_a", "aug_b", "strong", "weak", "strong_share", "weak_share", "strong_low", "strong_high", "weak_low",
     "weak_high", "similarity", "p_strong", "p_strong_holm", "p_weak", "p_weak_holm", "p_similar", "p_similar_holm",
 ]  # fmt: skip
+AT_ONCE = 1 << 28  # bytes of permuted averagings
 RESEMBLANCE = ["metric", "same_aug", "other_aug", "difference", "p", "models", "augs"]
 
 
@@ -29,10 +30,7 @@ def without_controls(cells: Cells, found: Covariances) -> tuple[Cells, Covarianc
     """The augs alone: controls are what claims are held against, no part of them."""
     keep = [aug for aug in cells.augs if aug not in CONTROLS]
     rows = np.flatnonzero([cells.augs[place] in keep for place in cells.aug])
-    cut = np.ix_(rows, rows)
-    draws = {metric: value[:, rows][:, :, rows] for metric, value in found.draws.items()}
-    whole = {metric: value[cut] for metric, value in found.whole.items()}
-    return cells.restricted(keep), Covariances(whole, draws, found.images)
+    return cells.restricted(keep), found.restricted(rows)
 
 
 def permuted(averaging: Floats, permutations: int, *, seed: int) -> Floats:
@@ -51,6 +49,13 @@ def resampled_seeds(cells: Cells, draws: int, *, seed: int) -> Floats:
         counts = generator.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=draws)
         found[:, place, rows] = counts / len(rows)
     return found
+
+
+def parts_of(averaging: Floats) -> Iterator[Floats]:
+    """Averagings [P, A, C] some at a time: what is made of them takes several times their memory."""
+    step = max(1, AT_ONCE // (8 * max(averaging[0].size if len(averaging) else 1, averaging.shape[1] ** 2)))
+    for at in range(0, max(len(averaging), 1), step):
+        yield averaging[at : at + step]
 
 
 def p_value(observed: Floats, null: Floats) -> Floats:
@@ -100,19 +105,24 @@ def pair_table(
 
     strong, weak = counts(averaging, found.whole)
     alike = similarity(averaging)
-    draws = len(found.draws[usable[0]])
-    drawn = counts(resampled_seeds(cells, draws, seed=seed), found.draws)
+    resampled = resampled_seeds(cells, found.draws, seed=seed)
+
+    def under(average: Floats, covariance: Mapping[str, Floats]) -> dict[str, Floats]:
+        return dict(zip(("strong", "weak"), counts(average, covariance), strict=True))
+
+    drawn = found.of_draws(lambda block, which: under(resampled[which], block))
     tail = 100 * (1 - confidence) / 2
     table = pd.DataFrame(pairs, columns=["aug_a", "aug_b"])
     table["strong"], table["weak"] = strong.astype(int), weak.astype(int)
     table["similarity"] = np.tanh(alike)
-    for name, values in zip(("strong", "weak"), drawn, strict=True):
+    for name, values in drawn.items():
         table[f"{name}_share"] = values.mean(0) / len(usable)
         table[f"{name}_low"], table[f"{name}_high"] = np.percentile(values, [tail, 100 - tail], axis=0)
     null = permuted(averaging, permutations, seed=seed + 1)
-    nulls = (*counts(null, found.whole), similarity(null))
-    for name, observed, under in zip(("strong", "weak", "similar"), (strong, weak, alike), nulls, strict=True):
-        table[f"p_{name}"] = p_value(observed, under) if several else np.nan
+    parts = [(*counts(some, found.whole), similarity(some)) for some in parts_of(null)]
+    nulls = [np.concatenate(values) for values in zip(*parts, strict=True)]
+    for name, observed, values in zip(("strong", "weak", "similar"), (strong, weak, alike), nulls, strict=True):
+        table[f"p_{name}"] = p_value(observed, values) if several else np.nan
         table[f"p_{name}_holm"] = holm(table[f"p_{name}"].to_numpy())
     table = table.sort_values(["strong", "similarity"], ascending=False, kind="stable", ignore_index=True)
     table.attrs["metrics"] = usable

@@ -47,7 +47,7 @@ def weighted_medians(values: Floats, weights: NDArray[np.int32]) -> Floats:
             continue
         order = finite[np.argsort(value[finite], kind="stable")]
         ordered = value[order]
-        reached = np.cumsum(weights[:, order], axis=1)
+        reached = np.cumsum(weights[:, order], axis=1, dtype=np.int32)  # together no more than the images
         number = reached[:, -1]
         # Places of the two middle values, counted from 0, in the sample with its repetitions.
         low = (reached > ((number - 1) // 2)[:, None]).argmax(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from auglens.stats.bias import usable
 from auglens.stats.cells import Floats
-from auglens.stats.divergence import spread_of_models, weight_blocks, wins
+from auglens.stats.divergence import spread_of_models, unseen, weight_blocks, wins
 from auglens.stats.floor import IMAGES_AND_SEEDS, IMAGES_ONLY, difference, verdict
 from auglens.stats.resampling import RESEED, holm
 from auglens.stats.seeds import CONTROLS
@@ -74,7 +74,7 @@ def scores(reference: Floats, other: Floats, fold: NDArray[np.int64]) -> tuple[F
     return found[0], found[1]
 
 
-def auc_of_scores(low: Floats, high: Floats, fold: NDArray[np.int64], blocks: list[Floats]) -> Floats:
+def auc_of_scores(low: Floats, high: Floats, fold: NDArray[np.int64], blocks: list[NDArray[Any]]) -> Floats:
     """float64 [1 + B]: share of pairs (a map of each model) from one fold in which `high`'s scores higher.
 
     low, high: scores [N] of the reference's and the other's maps, NaN left out; blocks: `weight_blocks`. Within a
@@ -88,7 +88,7 @@ def auc_of_scores(low: Floats, high: Floats, fold: NDArray[np.int64], blocks: li
             rows = np.flatnonzero(known & (fold == held))
             weight = block[rows]
             won += wins(high[rows], low[rows], weight, weight)
-            pairs += weight.sum(0) ** 2
+            pairs += weight.sum(0, dtype=np.float64) ** 2
         with np.errstate(invalid="ignore"):
             parts.append(won / np.where(pairs > 0, pairs, np.nan))
     return np.concatenate(parts)
@@ -102,6 +102,7 @@ def separability_table(
     *,
     folds: int,
     seed: int,
+    advance: Callable[[int], object] = unseen,
 ) -> pd.DataFrame:
     """One row per (aug, features): mean over the aug's models of the AUC with which a classifier tells its maps
     from the reference's; `reseed`'s as the floor; difference = AUC − floor, and the verdict on it.
@@ -109,7 +110,8 @@ def separability_table(
     reference: raw maps float [N, h, w]; cells: (aug, seed) → the same of distinct replicates; weights: int [B, N].
     verdict: as in `floor_table`, from p_holm (over augs; the other controls are a family of their own). Images on
     which either map is constant or not finite are left out: left_out, images: means over the aug's models.
-    ValueError where shapes differ or there are too few images for `folds`.
+    ValueError where shapes differ or there are too few images for `folds`. advance: called after every model,
+    twice.
     """
     for (aug, number), maps in cells.items():
         if maps.shape != reference.shape or maps.ndim != 3:
@@ -133,6 +135,7 @@ def separability_table(
                 sides = (features_of(reference[use], features), features_of(maps[use], features))
                 low[use], high[use] = scores(*sides, fold[use])
             drawn.append(auc_of_scores(low, high, fold, blocks))
+            advance(1)
         whole, draws = np.stack(drawn, axis=1)[0], np.stack(drawn, axis=1)[1:]
         draws = whole + np.sqrt(OVERLAP_OF_FOLDS) * (draws - whole)
         spread = spread_of_models(augs, place, whole, draws, int(images.max()))

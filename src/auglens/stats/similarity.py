@@ -6,8 +6,10 @@ two augs' seed means is the mean of its block. Images with a value undefined in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -19,33 +21,107 @@ from auglens.stats.seeds import CONTROLS
 
 ALL = "all"  # the mean over the metrics, through Fisher's z
 LEAST_IMAGES = 3
+AT_ONCE = 1 << 29  # bytes of covariances under resampled images
 CORRELATION = ["metric", "aug_a", "aug_b", "correlation", "low", "high", "images"]
 MODELS = ["metric", "aug_a", "aug_b", "correlation", "low", "high", "model_pairs"]
 
 
+@contextmanager
+def unseen(_title: str, _total: int) -> Iterator[Callable[[int], object]]:
+    """A progress that nobody sees."""
+    yield lambda _count: None
+
+
+Block = Mapping[str, Floats]  # metric → [b, C, C], some draws
+
+
 @dataclass(frozen=True, eq=False)
 class Covariances:
-    """Covariances of C models over the complete images of each metric. whole: metric → [C, C]; draws: metric →
-    [B, C, C] under resampled images; images: metric → how many are complete."""
+    """Covariances of C models over the complete images of each metric. whole: metric → [C, C]; images: metric →
+    how many are complete; draws: how many resamples of the images there are.
+
+    Those of the resamples come block by block: 1,000 of 200 models and 12 metrics are 4 GB.
+    """
 
     whole: Mapping[str, Floats]
-    draws: Mapping[str, Floats]
     images: Mapping[str, int]
+    draws: int
+    blocks: Callable[[], Iterable[tuple[slice, Block]]]  # again and again, the same
+
+    def of_draws(self, function: Callable[[Block, slice], Mapping[str, Floats]]) -> dict[str, Floats]:
+        """What `function` makes of some draws, [b, ...], together [B, ...]. slice: which draws they are."""
+        found: dict[str, list[Floats]] = {}
+        for which, block in self.blocks():
+            for name, values in function(block, which).items():
+                found.setdefault(name, []).append(values)
+        return {name: np.concatenate(parts) for name, parts in found.items()}
+
+    def first(self, count: int) -> dict[str, Floats]:
+        """metric → [count, C, C]: the first draws, or all where there are fewer."""
+        parts: dict[str, list[Floats]] = {}
+        for which, block in self.blocks():
+            for metric, values in block.items():
+                parts.setdefault(metric, []).append(values[: count - which.start])
+            if which.stop >= count:
+                break
+        return {metric: np.concatenate(found) for metric, found in parts.items()}
+
+    def restricted(self, rows: NDArray[np.int64]) -> Covariances:
+        """Those of the models `rows` alone."""
+        whole = {metric: value[np.ix_(rows, rows)] for metric, value in self.whole.items()}
+
+        def blocks() -> Iterator[tuple[slice, Block]]:
+            for which, block in self.blocks():
+                yield which, {metric: value[:, rows][:, :, rows] for metric, value in block.items()}
+
+        return Covariances(whole, self.images, self.draws, blocks)
 
 
-def covariances(cells: Cells, metrics: Sequence[str], weights: NDArray[np.int32]) -> Covariances:
-    """weights: int [B, N], one row per bootstrap sample; shape [0, N] for none."""
-    whole, draws, images = {}, {}, {}
+def covariances(
+    cells: Cells,
+    metrics: Sequence[str],
+    weights: NDArray[np.int32],
+    progress: Callable[[str, int], AbstractContextManager[Callable[[int], object]]] = unseen,
+) -> Covariances:
+    """weights: int [B, N], one row per bootstrap sample; shape [0, N] for none. progress: for each pass over them,
+    (title, total) → how to advance."""
+    whole, images = {}, {}
+    complete = {metric: np.isfinite(cells.values[metric]).all(0) for metric in metrics}
+    size = len(cells.aug)
     for metric in metrics:
-        values = cells.values[metric]
-        complete = np.isfinite(values).all(0)
-        values = values[:, complete]
-        images[metric] = int(complete.sum())
+        values = cells.values[metric][:, complete[metric]]
+        images[metric] = values.shape[1]
         enough = images[metric] >= LEAST_IMAGES
-        counts = [np.ones(values.shape[1]), *weights[:, complete].astype(np.float64)]
-        found = [_covariance(values, w) if enough else np.full((len(values),) * 2, np.nan) for w in counts]
-        whole[metric], draws[metric] = found[0], np.array(found[1:]).reshape(-1, len(values), len(values))
-    return Covariances(whole, draws, images)
+        whole[metric] = _covariance(values, np.ones(values.shape[1])) if enough else np.full((size, size), np.nan)
+    draws = len(weights)
+    step = max(1, AT_ONCE // (8 * size * size * max(len(metrics), 1)))
+    cuts = [slice(at, min(at + step, draws)) for at in range(0, max(draws, 1), step)]
+
+    def block(cut: slice, advance: Callable[[int], object]) -> Block:
+        found = {}
+        for metric in metrics:
+            values, use = cells.values[metric][:, complete[metric]], complete[metric]
+            filled = np.full((cut.stop - cut.start, size, size), np.nan)
+            for n, counts in enumerate(weights[cut] if images[metric] >= LEAST_IMAGES else ()):
+                filled[n] = _covariance(values, counts[use].astype(np.float64))
+            found[metric] = filled
+            advance(cut.stop - cut.start)
+        return found
+
+    kept: dict[int, Block] = {}  # what fits into one block is not made again
+
+    def blocks() -> Iterator[tuple[slice, Block]]:
+        if len(cuts) == 1 and kept:
+            yield cuts[0], kept[0]
+            return
+        with progress("resampled images", draws * len(metrics)) as advance:
+            for n, cut in enumerate(cuts):
+                made = block(cut, advance)
+                if len(cuts) == 1:
+                    kept[n] = made
+                yield cut, made
+
+    return Covariances(whole, images, draws, blocks)
 
 
 def _covariance(values: Floats, counts: Floats) -> Floats:
@@ -108,10 +184,8 @@ def seed_variances(cells: Cells, whole: Floats, draws: Floats, statistic: Statis
     size = len(cells.augs)
     parts = np.zeros((size, size))
     freedom = np.zeros((size, size))
-    values: dict[int, list[tuple[Floats, Floats]]] = {}
-    for place, without in leave_one_out(cells):
-        values.setdefault(place, []).append((statistic(whole, without), statistic(draws, without)))
-    for place, pairs in values.items():
+    for place, each in groupby(leave_one_out(cells), key=lambda one: one[0]):
+        pairs = [(statistic(whole, without), statistic(draws, without)) for _, without in each]
         found = seed_part(np.stack([one for one, _ in pairs]), np.stack([many for _, many in pairs]))
         # Both augs of a pair add their part; on the diagonal there is one aug.
         parts[place] += found[place]
@@ -148,12 +222,14 @@ def correlation_table(cells: Cells, found: Covariances, confidence: float) -> pd
     """The correlation map of seed means with intervals: one row per metric and unordered pair of augs."""
     rows: list[tuple] = []
     averaging = cells.averaging()
+    draws = found.of_draws(
+        lambda block, _: {metric: fisher(of_seed_means(value, averaging)) for metric, value in block.items()}
+    )
+    few = found.first(CORRECTING)
     for metric, whole in found.whole.items():
         z = fisher(of_seed_means(whole, averaging))
-        draws = fisher(of_seed_means(found.draws[metric], averaging))
-        few = found.draws[metric][:CORRECTING]
-        variance, df = seed_variances(cells, whole, few, lambda c, a: fisher(of_seed_means(c, a)))
-        low, high = interval(z, draws, variance, df, confidence, found.images[metric])
+        variance, df = seed_variances(cells, whole, few[metric], lambda c, a: fisher(of_seed_means(c, a)))
+        low, high = interval(z, draws[metric], variance, df, confidence, found.images[metric])
         diagonal = np.eye(len(cells.augs), dtype=bool)  # 1 by definition: nothing to estimate
         z, low, high = (np.where(diagonal & np.isfinite(z), np.inf, value) for value in (z, low, high))
         images = np.full(z.shape, found.images[metric])
@@ -168,19 +244,24 @@ def models_table(cells: Cells, found: Covariances, metrics: Sequence[str], confi
     number of seeds averaged, so that augs with one model and with three can be compared.
     """
     averaging = cells.averaging()
-    whole = {metric: fisher(correlations(value)) for metric, value in found.whole.items()}
-    draws = {metric: fisher(correlations(value)) for metric, value in found.draws.items()}
-    # Means over metrics and over pairs of models may be taken in either order.
-    whole[ALL] = np.mean([whole[metric] for metric in metrics], axis=0)
-    draws[ALL] = np.mean([draws[metric] for metric in metrics], axis=0)
+
+    def singles(block: Block) -> dict[str, Floats]:
+        z = {metric: fisher(correlations(value)) for metric, value in block.items()}
+        # Means over metrics and over pairs of models may be taken in either order.
+        return z | {ALL: np.mean([z[metric] for metric in metrics], axis=0)}
+
+    whole, few = singles(found.whole), singles(found.first(CORRECTING))
+    draws = found.of_draws(
+        lambda block, _: {metric: block_means(z, averaging) for metric, z in singles(block).items()}
+    )
     counts = (averaging > 0).sum(1)
     pairs = np.outer(counts, counts)
     np.fill_diagonal(pairs, counts * (counts - 1) // 2)
     rows: list[tuple] = []
     for metric, z in whole.items():
-        variance, df = seed_variances(cells, z, draws[metric][:CORRECTING], block_means)
+        variance, df = seed_variances(cells, z, few[metric], block_means)
         images = min(found.images[m] for m in metrics) if metric == ALL else found.images[metric]
         estimate = block_means(z, averaging)
-        low, high = interval(estimate, block_means(draws[metric], averaging), variance, df, confidence, images)
+        low, high = interval(estimate, draws[metric], variance, df, confidence, images)
         rows += _rows(metric, cells, estimate, low, high, pairs)
     return pd.DataFrame(rows, columns=MODELS)

@@ -60,10 +60,8 @@ def seed_spread(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     index = (
         pd.MultiIndex.from_tuples(cells, names=CELL) if cells else pd.MultiIndex.from_product([[], []], names=CELL)
     )
-    means = pd.DataFrame(
-        {name: rows[name].where(np.isfinite(rows[name])).groupby(codes).mean().to_numpy() for name in metrics},
-        index=index,
-    )
+    values = rows[list(metrics)]
+    means = values.where(np.isfinite(values)).groupby(codes).mean().set_axis(index)
     found = []
     for aug, group in means.groupby("aug", sort=False):
         finite = group.notna().sum()
