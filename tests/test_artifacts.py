@@ -146,3 +146,75 @@ def test_keys_are_hashes_of_canonical_json() -> None:
     assert artifacts.hash_values({"a": 1}) != artifacts.hash_values({"a": 1.5})
     with pytest.raises(ValueError, match="Out of range float"):
         artifacts.hash_values(math.nan)
+
+
+def tables(folder: Path) -> list[tuple[Path, dict[str, object]]]:
+    """A reference and two cells as `measure` leaves them, with an undefined value, and what `collect` adds."""
+    generator = np.random.default_rng(0)
+    found: list[tuple[Path, dict[str, object]]] = []
+    for n, name in enumerate(("reference", "affine", "equalize")):
+        table = pd.DataFrame({"image": np.arange(50, dtype=np.int32), "correct": generator.random(50) < 0.5})
+        if n:
+            table["reference_predicted"] = np.arange(50, dtype=np.int16) % 7
+            table["reference_correct"] = generator.random(50) < 0.5
+            table["mad"] = generator.random(50)
+            table.loc[n, "mad"] = np.nan
+        table.attrs = {"map_key": name, "kld_eps": 1e-9}
+        artifacts.save_table(folder / f"{name}.parquet", table)
+        found.append((folder / f"{name}.parquet", {"aug": name, "seed": n}))
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_tables_below_one_another_are_the_bytes_of_their_concat(tmp_path: Path, count: int) -> None:
+    parts = tables(tmp_path)[:count]
+    artifacts.save_tables(tmp_path / "together.parquet", parts, ("image",), first=("aug", "seed"))
+    whole = pd.concat([artifacts.load_table(path).assign(**values) for path, values in parts], ignore_index=True)
+    names = ["aug", "seed", *(name for name in whole if name not in ("aug", "seed"))]
+    artifacts.save_table(tmp_path / "concat.parquet", whole[names])
+    assert (tmp_path / "together.parquet").read_bytes() == (tmp_path / "concat.parquet").read_bytes()
+    with pytest.raises(ValueError, match=r"reference\.parquet: lacks the columns mad; delete it"):
+        artifacts.save_tables(tmp_path / "none.parquet", parts, ("mad",))
+
+
+def test_the_head_of_a_table_and_some_of_its_columns(tmp_path: Path) -> None:
+    (path, _) = tables(tmp_path)[1]
+    names = ["image", "correct", "reference_predicted", "reference_correct", "mad"]
+    assert artifacts.table_head(path) == (names, {"map_key": "affine", "kld_eps": 1e-9})
+    some = artifacts.load_table(path, ("mad",), beside=("image", "nowhere"))
+    assert list(some.columns) == ["image", "mad"]
+    pd.testing.assert_frame_equal(some, artifacts.load_table(path)[["image", "mad"]])
+    with pytest.raises(ValueError, match=r"affine\.parquet: lacks the columns emd; delete it"):
+        artifacts.load_table(path, ("emd",), beside=())
+    for read in (artifacts.table_head, artifacts.load_table):
+        with pytest.raises(ValueError, match=r"none\.parquet: no such file; run `dvc repro`"):
+            read(tmp_path / "none.parquet")
+
+
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_a_figure_drawn_once_has_the_bytes_of_one_drawn_twice(tmp_path: Path, kind: str) -> None:
+    import matplotlib as mpl
+
+    def two_panels() -> Figure:
+        found = Figure(figsize=(4, 3), layout="constrained")
+        left, right = found.subplots(1, 2)
+        shown = left.imshow(np.arange(6.0).reshape(2, 3))
+        left.set_title("a title", loc="left")
+        right.plot([0, 1000], [1, 0], label="a line")
+        right.set_ylabel("a label")
+        found.colorbar(shown, ax=left)
+        found.legend(loc="outside upper right")
+        return found
+
+    artifacts.save_figure(tmp_path / f"ours.{kind}", two_panels())
+    with mpl.rc_context({"svg.hashsalt": "auglens"}):
+        two_panels().savefig(tmp_path / f"its.{kind}", metadata={"Date" if kind == "svg" else "Software": None})
+    assert (tmp_path / f"ours.{kind}").read_bytes() == (tmp_path / f"its.{kind}").read_bytes()
+
+
+def test_a_picture_comes_back(tmp_path: Path) -> None:
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 255, (5, 7, 3), dtype=np.uint8)
+    artifacts.save_picture(tmp_path / "a.png", pixels)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), pixels)

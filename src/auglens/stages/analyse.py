@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -15,10 +17,27 @@ from auglens.metrics import compare_all, to_fixed
 from auglens.progress import Progress
 from auglens.saliency import finish
 from auglens.stages import layout
-from auglens.stages.collected import Collected, load, load_maps, write
-from auglens.stages.drawing import Drawing
+from auglens.stages.collected import Collected, Drawing, Drawings, load, load_maps, write
 
 CHUNK = 256  # images finished at once
+PAIRS_AT_ONCE = 1 << 28  # bytes of metrics of all pairs of models
+EVERY = 30.0  # seconds between two lines in a log
+
+
+@contextmanager
+def told(title: str, total: int) -> Iterator[Callable[[int], object]]:
+    """Progress of long work, in a log too: how to advance it."""
+    with Progress(f"analyse: {title}", total, unit="step") as progress:
+        said = time.monotonic()
+
+        def advance(count: int) -> None:
+            nonlocal said
+            progress.advance(count)
+            if time.monotonic() - said > EVERY:
+                said = time.monotonic()
+                progress.line(f"{progress.done:,} of {progress.total:,}")
+
+        yield advance
 
 
 def claims(
@@ -28,7 +47,7 @@ def claims(
     metrics, level, seed = study.metrics, settings.confidence, settings.seed
     cells = stats.cells_of(study.table, study.every)
     floor = stats.floor_table(cells, study.every, weights, level, study.closer)
-    found = stats.covariances(cells, study.every, weights)
+    found = stats.covariances(cells, study.every, weights, told)
     permutations = settings.permutations
     clusters, trees, agreement = stats.structure(
         cells, found, metrics, weights, permutations=permutations, confidence=level, seed=seed
@@ -56,8 +75,10 @@ def of_predictions(study: Collected, settings: AnalysisConfig, weights: Any) -> 
     level, table = settings.confidence, study.table
     points = stats.divergence_points(table, study.every, study.closer)
     other = config.other_variant(study.variant).rpartition("-")[2]
+    with told("divergence", 3 * len(study.every) * (len(study.models()) - 1)) as advance:
+        divergence = stats.divergence_table(table, study.every, weights, level, study.closer, advance)
     return {
-        "divergence": stats.divergence_table(table, study.every, weights, level, study.closer),
+        "divergence": divergence,
         "divergence_points": points,
         "divergence_augs": stats.divergence_augs(points, permutations=settings.permutations, seed=settings.seed),
         "targets": stats.target_table(table, study.every, weights, level, other=other),
@@ -74,9 +95,14 @@ def directly(
     count = len(first.raw)
     images = np.unique(np.linspace(0, count - 1, min(settings.pair_images, count)).round().astype(np.int64))
     raw = np.stack([maps[model].raw[images] for model in models])
-    with Progress("analyse: all pairs of models", len(images), unit="image") as progress:
-        finished = (finish(raw[:, n], first.size) for n in range(len(images)))
-        pairs = compare_all(finished, study.overlap, progress.advance)
+    step = max(1, PAIRS_AT_ONCE // (8 * len(models) ** 2 * (4 + len(study.overlap))))
+    parts: list[dict[str, Any]] = []
+    with told("all pairs of models", len(images)) as advance:
+        for at in range(0, len(images), step):
+            finished = (finish(raw[:, n], first.size) for n in range(at, min(at + step, len(images))))
+            some = compare_all(finished, study.overlap, advance)
+            parts.append({metric: stats.packed(values) for metric, values in some.items()})
+    pairs = {metric: np.concatenate([part.pop(metric) for part in parts], axis=1) for metric in list(parts[0])}
     places = np.array([augs.index(aug) for aug, _ in models])
     cells = stats.Cells(augs, places, np.array([seed for _, seed in models]), images, {})
     weights = stats.image_weights(len(images), settings.draws, seed=settings.seed)
@@ -104,10 +130,8 @@ def own_bias(
     centre = stats.centre_map(reference.size, reference.size)
     against: list[dict[str, Any]] = []
     for fixed in (means[REFERENCE], centre):
-        chunks = [
-            finish(reference.raw[at : at + CHUNK], reference.size) for at in range(0, len(reference.raw), CHUNK)
-        ]
-        parts = [to_fixed(chunk, fixed, study.overlap) for chunk in chunks]
+        cuts = (slice(at, at + CHUNK) for at in range(0, len(reference.raw), CHUNK))
+        parts = [to_fixed(finish(reference.raw[cut], reference.size), fixed, study.overlap) for cut in cuts]
         against.append({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
     cells = stats.cells_of(study.table, [name for name in study.metrics if name in against[0]])
     table = stats.bias_table(cells, against[0], against[1], weights, settings.confidence)
@@ -168,13 +192,16 @@ def run() -> None:
         bias, means = own_bias(study, settings, maps, weights)
         reference = next(found.raw for (aug, _), found in maps.items() if aug == REFERENCE)
         others = {model: found.raw for model, found in maps.items() if model[0] != REFERENCE}
-        tables |= bias | {
-            "separability": stats.separability_table(
-                reference, others, weights, settings.confidence, folds=settings.folds, seed=settings.seed
-            )
-        }
+        tables |= bias
+        with told("separability", 2 * len(others)) as advance:
+            tables["separability"] = stats.separability_table(
+                reference, others, weights, settings.confidence, folds=settings.folds, seed=settings.seed,
+                advance=advance,
+            )  # fmt: skip
         drawings = make_figures(study, tables, trees, means)
-    with artifacts.atomic_folder(layout.ANALYSIS) as folder:
-        write(folder, tables, drawings)
+    with artifacts.atomic_folder(layout.ANALYSIS) as folder, Drawings(folder) as drawn:
+        drawn.add(drawings)
+        write(folder, tables)
+        drawn.finish(drawings)
         artifacts.save_json(folder / "linkage.json", trees)
     print(f"analyse: {len(models)} models, {len(tables)} tables, {len(drawings)} figures")

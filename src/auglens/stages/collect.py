@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pandas as pd
 from auglens import artifacts, config, tracking
 from auglens.config import REFERENCE
 from auglens.metrics import higher_is_closer
+from auglens.metrics.threads import spread
 from auglens.stages import layout
 from auglens.stages.exchange import (
     PER_IMAGE,
@@ -28,7 +30,7 @@ from auglens.stages.exchange import (
     found_cell,
     own_cell,
     record,
-    with_figures,
+    with_pictures,
 )
 from auglens.study import StudyCell, choose
 
@@ -46,15 +48,12 @@ def run() -> None:
     found: dict[str, tracking.FoundRun] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        records = [record(entry, index, manifest, folder, settings) for entry in complete]
+        records = list(spread(lambda entry: record(entry, index, manifest, folder, settings), complete))
         own = [own_cell(record) for record in records]
         try:
             tracker = tracking.Tracker.connect(settings.tracking.uri, settings.tracking.experiment, layout.root())
-            known = {run.keys["cell_key"]: run.content for run in tracker.query(index["study_key"])}
-            new = [record for record in records if known.get(record.keys["cell_key"]) != record.content]
-            drawn = {record.cell: record for record in with_figures(new, manifest["classes"], folder)}
-            records = [drawn.get(record.cell, record) for record in records]
-            outcomes = Counter(published.outcome for published in tracker.publish_all(records))
+            pictured = partial(with_pictures, classes=manifest["classes"], folder=folder)
+            outcomes = Counter(published.outcome for published in tracker.publish_all(records, pictured))
             counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
             print(f"collect: {len(records)} cells in MLflow ({counts})")
             if settings.collect.scope == "study":
@@ -103,9 +102,8 @@ def save(cells: list[StudyCell], sources: Mapping[str, Mapping[str, Path]], inde
     head = ["cell", "aug", "seed", "epoch"]
     artifacts.save_table(layout.CURVES, curve[[*head, *(name for name in curve if name not in head)]])
     with artifacts.atomic_folder(layout.STUDY_MAPS) as folder:
-        for cell in cells:
-            source = sources[cell.cell][f"maps/{index['variant']}.npz"]
-            shutil.copyfile(source, folder / f"{cell.cell}.npz")
+        maps = {cell.cell: sources[cell.cell][f"maps/{index['variant']}.npz"] for cell in cells}
+        list(spread(lambda name: shutil.copyfile(maps[name], folder / f"{name}.npz"), maps))
     summary = {name: index[name] for name in ("study_key", "reference_train_key", "variant")}
     summary |= {"metrics": settings.measure.metrics, "further": settings.measure.further}
     told = index.get("own", {}).get("names", {})

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from auglens import artifacts, config, stats
+from auglens import artifacts, config, figures, stats
 from auglens.config import REFERENCE
+from auglens.metrics.threads import available_threads
 from auglens.stages import layout
-from auglens.stages.drawing import Drawing, draw
 
+# A partial of a function of `figures`: what it is given goes to another process.
+Drawing = Callable[[], Figure]
+LEAST = 12  # figures: fewer are drawn before another process has begun
+MOST_PROCESSES = 8  # of about 200 MB each
 AGAINST_REFERENCE = ("reference_correct", "reference_constant", "reference_raw_range")
 OF_IMAGES = ("correct", "constant", "raw_range", *AGAINST_REFERENCE)
 
@@ -63,8 +70,51 @@ def load_maps(aug: str, seed: int) -> artifacts.Maps:
     return artifacts.load_maps(layout.STUDY_MAPS / f"{name}.npz")
 
 
-def write(folder: Path, tables: Mapping[str, pd.DataFrame], drawings: Mapping[str, Drawing]) -> None:
-    """Tables as CSV, figures in `figures/` with their alt texts."""
+def write(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Tables as CSV."""
     for name, table in tables.items():
-        artifacts.save_table(folder / (name if name.endswith(".csv") else f"{name}.csv"), table)
-    artifacts.save_json(folder / "figures" / "alt.json", draw(folder / "figures", drawings))
+        artifacts.save_table(folder / f"{name}.csv", table)
+
+
+class Drawings:
+    """Figures on their way to `folder`/figures, drawn by processes of their own while this one goes on.
+
+    matplotlib takes longer than all the statistics, and knows one core. The bytes do not depend on who draws.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "figures"
+        self.held: dict[str, Drawing] = {}
+        self.sent: dict[str, Future[str]] = {}
+        self.pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Drawings:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
+
+    def add(self, drawings: Mapping[str, Drawing]) -> None:
+        """File's name → how to draw it; what is there already is not drawn again."""
+        self.held |= {name: drawing for name, drawing in drawings.items() if name not in self.sent}
+        cores = available_threads()
+        if self.pool is None and cores > 1 and len(self.held) >= LEAST:
+            # Spawned, not forked: the threads of pyarrow and BLAS do not survive a fork.
+            self.pool = ProcessPoolExecutor(min(cores, MOST_PROCESSES), mp_context=get_context("spawn"))
+        if self.pool is not None:
+            for name, drawing in self.held.items():
+                self.sent[name] = self.pool.submit(_draw, self.folder / name, drawing)
+            self.held.clear()
+
+    def finish(self, names: Iterable[str]) -> None:
+        """Waits for all, and writes their alt texts in the order of `names`."""
+        told = {name: _draw(self.folder / name, drawing) for name, drawing in self.held.items()}
+        told |= {name: found.result() for name, found in self.sent.items()}
+        artifacts.save_json(self.folder / "alt.json", {name: told[name] for name in names})
+
+
+def _draw(path: Path, drawing: Drawing) -> str:
+    figure = drawing()
+    artifacts.save_figure(path, figure)
+    return figures.alt_text(figure)

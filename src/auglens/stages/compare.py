@@ -14,8 +14,7 @@ from auglens import artifacts, figures, metrics, stats
 from auglens.config import REFERENCE
 from auglens.saliency import finish
 from auglens.stages import layout
-from auglens.stages.collected import load, load_maps, write
-from auglens.stages.drawing import Drawing
+from auglens.stages.collected import Drawing, Drawings, load, load_maps, write
 
 SCORES = ("accuracy", "precision", "recall", "f1")
 
@@ -56,14 +55,10 @@ def make_tables(
 
 
 def make_figures(
-    table: pd.DataFrame, averaged: pd.DataFrame, values: pd.DataFrame, tables: Mapping[str, pd.DataFrame],
-    curves: pd.DataFrame, names: Sequence[str], classes: Sequence[str],
-) -> dict[str, Drawing]:  # fmt: skip
-    """Every figure but the grids, by its file's name."""
-    found: dict[str, Drawing] = {
-        "performance.svg": partial(figures.performance_bars, tables["performance"]),
-        "curves.svg": partial(figures.training_curves, curves),
-    }
+    averaged: pd.DataFrame, values: pd.DataFrame, tables: Mapping[str, pd.DataFrame], names: Sequence[str]
+) -> dict[str, Drawing]:
+    """The figures of the metrics, by their file's name."""
+    found: dict[str, Drawing] = {"performance.svg": partial(figures.performance_bars, tables["performance"])}
     if len(averaged):
         maps = {metric: tables[f"correlation/{metric}"].set_index("aug") for metric in names}
         found |= {
@@ -75,6 +70,12 @@ def make_figures(
             f"segments/{metric}.svg": partial(figures.segment_boxes, values[["aug", "segment", metric]], metric)
             for metric in names
         }
+    return found
+
+
+def make_confusions(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, Drawing]:
+    """Every aug's confusion matrix, summed over its models."""
+    found: dict[str, Drawing] = {}
     for aug, group in table[["aug", "seed", "label", "predicted"]].groupby("aug", sort=False):
         matrix = metrics.confusion_matrix(group["label"].to_numpy(), group["predicted"].to_numpy(), len(classes))
         title = f"{figures.aug_label(str(aug))}, {group['seed'].nunique()} model(s)"
@@ -158,18 +159,25 @@ def run() -> None:
     classes = prepared.manifest["classes"]
     curves = pd.read_csv(layout.CURVES)
     table, names = collected.table, collected.metrics
-    averaged = stats.average_seeds(table, collected.every)
-    values = stats.segment_values(table, collected.every)
-    tables = make_tables(table, averaged, values, names, collected.further, len(classes))
-    drawings = make_figures(table, averaged, values, tables, curves, names, classes)
-    seeds: dict[str, int] = {}
-    for aug, seed in collected.models():
-        seeds.setdefault(aug, seed)
-    drawings |= make_grids(averaged, seeds, tables["extremes"], prepared)
-    with artifacts.atomic_folder(layout.COMPARISON) as folder:
+    with artifacts.atomic_folder(layout.COMPARISON) as folder, Drawings(folder) as drawings:
+        early: dict[str, Drawing] = {"curves.svg": partial(figures.training_curves, curves)}
+        confusions = make_confusions(table, classes)
+        drawings.add(early | confusions)  # they need no statistics, and are drawn meanwhile
+        averaged = stats.average_seeds(table, collected.every)
+        values = stats.segment_values(table, collected.every)
+        tables = make_tables(table, averaged, values, names, collected.further, len(classes))
+        found = make_figures(averaged, values, tables, names)
+        drawings.add(found)
+        seeds: dict[str, int] = {}
+        for aug, seed in collected.models():
+            seeds.setdefault(aug, seed)
+        grids = make_grids(averaged, seeds, tables["extremes"], prepared)
+        drawings.add(grids)
         for name, text in confusion_rows(table, classes).items():
             artifacts.save_text(folder / name, text)
-        write(folder, tables, drawings)
+        write(folder, tables)
+        drawn = ["performance.svg", *early, *found, *confusions, *grids]
+        drawings.finish(dict.fromkeys(drawn))
     summary = summarise(tables, collected.every, collected.cells, collected.absent)
     artifacts.save_json(layout.METRICS, summary)
-    print(f"compare: {collected.cells} cells, {len(tables)} tables, {len(drawings)} figures")
+    print(f"compare: {collected.cells} cells, {len(tables)} tables, {len(set(drawn))} figures")

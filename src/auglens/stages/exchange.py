@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from auglens import artifacts, config, tracking
 from auglens.cards import card, flat_params, run_metrics
 from auglens.config import REFERENCE
 from auglens.data.augmentations import schema
-from auglens.metrics import confusion_matrix
-from auglens.stages import layout
+from auglens.stages import layout, pictures
 from auglens.study import StudyCell
 
 PER_IMAGE, TRAINING, CARD = "per_image.parquet", "training.json", "card.json"
@@ -120,26 +117,17 @@ def own_definitions(spec: Mapping[str, Any], index: Mapping[str, Any]) -> dict[s
     }
 
 
-def with_figures(
-    records: Sequence[tracking.CellRecord], classes: list[str], folder: Path
-) -> list[tracking.CellRecord]:
+def with_pictures(
+    records: Sequence[tracking.CellRecord], classes: Sequence[str], folder: Path
+) -> Iterator[tracking.CellRecord]:
     """The records with pictures, drawn into `folder`, among their artefacts; their content stays what it was."""
-    if not records:
-        return []
-    from auglens import figures  # matplotlib: only where something new is published
-
-    draw, found = figures.CellPictures(classes), []
-    for record in records:
-        table = artifacts.load_table(record.artifacts[PER_IMAGE], ("label", "predicted"), beside=())
-        report = artifacts.load_json(record.artifacts[TRAINING])
-        history = pd.DataFrame(report["epochs"]).assign(aug=record.aug, seed=record.seed)
-        matrix = confusion_matrix(table["label"].to_numpy(), table["predicted"].to_numpy(), len(classes))
-        pictures = {"curves.png": draw.curves(history), "confusion.png": draw.confusion(matrix, record.cell)}
-        for name, pixels in pictures.items():
-            artifacts.save_picture(folder / record.cell / name, pixels)
-        drawn = {name: folder / record.cell / name for name in pictures}
-        found.append(replace(record, artifacts={**record.artifacts, **drawn}))
-    return found
+    cells = [
+        pictures.Cell(one.cell, one.aug, one.seed, one.artifacts[PER_IMAGE], one.artifacts[TRAINING],
+                      folder / one.cell)
+        for one in records
+    ]  # fmt: skip
+    for record, drawn in zip(records, pictures.draw(cells, classes), strict=True):
+        yield replace(record, artifacts={**record.artifacts, **drawn})
 
 
 def own_cell(record: tracking.CellRecord) -> StudyCell:

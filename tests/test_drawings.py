@@ -1,0 +1,80 @@
+"""Figures drawn by processes of their own: the same bytes as drawn here, in the order asked for."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from auglens import artifacts, figures
+from auglens.stages import collected, pictures
+
+CLASSES = ("a", "b", "c")
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_figures_are_the_same_whoever_draws_them(
+    tmp_path: Path, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collected, "available_threads", lambda: cores)
+    matrices = np.random.default_rng(0).integers(0, 9, (collected.LEAST, 3, 3))
+    names = [f"confusion/{n}.svg" for n in range(len(matrices))]
+    every: dict[str, collected.Drawing] = {
+        name: partial(figures.confusion_figure, matrix, CLASSES, name)
+        for name, matrix in zip(names, matrices, strict=True)
+    }
+    with collected.Drawings(tmp_path) as drawings:
+        drawings.add({name: every[name] for name in names[:2]})
+        drawings.add(every)
+        assert (drawings.pool is None) == (cores == 1)
+        drawings.finish(reversed(names))
+    alt = artifacts.load_json(tmp_path / "figures/alt.json")
+    assert list(alt) == names[::-1]
+    assert alt[names[3]].startswith("Confusion matrix of 3 classes, confusion/3.svg")
+    for name in (names[0], names[-1]):
+        artifacts.save_figure(tmp_path / "here.svg", every[name]())
+        assert (tmp_path / "figures" / name).read_bytes() == (tmp_path / "here.svg").read_bytes()
+
+
+def test_a_drawing_that_fails_says_so(tmp_path: Path) -> None:
+    image = np.zeros((1, 3, 8, 8), dtype=np.uint8)
+    with collected.Drawings(tmp_path) as drawings:
+        drawings.add({"a.png": partial(figures.augmentation_sheet, image, {"affine": image[:0]})})
+        with pytest.raises(ValueError, match="augmented: "):
+            drawings.finish(["a.png"])
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_pictures_come_cell_by_cell_whoever_draws_them(
+    tmp_path: Path, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "available_threads", lambda: cores)
+    monkeypatch.setattr(pictures, "LEAST_EACH", 5)
+    generator = np.random.default_rng(0)
+    cells = []
+    for n in range(10):
+        table = pd.DataFrame({"label": np.arange(9) % 3, "predicted": generator.integers(0, 3, 9)})
+        artifacts.save_table(tmp_path / f"{n}.parquet", table)
+        epochs = [
+            {"epoch": e, "train_accuracy": e / 9, "validation_accuracy": float(generator.random())}
+            for e in range(1, 4)
+        ]
+        artifacts.save_json(tmp_path / f"{n}.json", {"epochs": epochs})
+        files = (tmp_path / f"{n}.parquet", tmp_path / f"{n}.json", tmp_path / f"affine-{n}")
+        cells.append(pictures.Cell(f"affine-{n}", "affine", n, *files))
+    drawn = list(pictures.draw(cells, CLASSES))
+    assert [{name: path.parent.name for name, path in found.items()} for found in drawn] == [
+        {"curves.png": cell.name, "confusion.png": cell.name} for cell in cells
+    ]
+    draw = figures.CellPictures(CLASSES)
+    report = pd.DataFrame(artifacts.load_json(cells[9].report)["epochs"]).assign(aug="affine", seed=9)
+    artifacts.save_picture(tmp_path / "here.png", draw.curves(report))
+    assert drawn[9]["curves.png"].read_bytes() == (tmp_path / "here.png").read_bytes()
+    assert len({found["confusion.png"].read_bytes() for found in drawn}) > 5
+
+
+def test_nothing_new_draws_nothing() -> None:
+    assert list(pictures.draw([], CLASSES)) == []
