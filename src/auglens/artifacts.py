@@ -237,6 +237,31 @@ def save_figure(path: Path | str, figure: Figure) -> None:
         figure.savefig(temporary, format=suffix, metadata=metadata)
 
 
+@contextlib.contextmanager
+def _bars_measured_once(figure: Figure) -> Iterator[None]:
+    """A colour bar beside many panels is measured for every one of them; where it stands still, once is enough."""
+
+    def once(axes: Any) -> Any:
+        measure, known = axes.get_tightbbox, {}
+
+        def measured(*words: Any, **options: Any) -> Any:
+            place = tuple(axes.get_position(original=True).bounds)
+            if place not in known:
+                known[place] = measure(*words, **options)
+            return known[place]
+
+        return measured
+
+    bars: list[Any] = [axes for axes in figure.axes if axes.get_label() == "<colorbar>"]
+    for axes in bars:
+        axes.get_tightbbox = once(axes)
+    try:
+        yield
+    finally:
+        for axes in bars:
+            del axes.get_tightbbox
+
+
 def _lay_out(figure: Figure, suffix: str) -> None:
     """The engine places the axes, and goes: with one, `savefig` draws everything once in vain before its own."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -247,7 +272,8 @@ def _lay_out(figure: Figure, suffix: str) -> None:
         return
     (FigureCanvasSVG if suffix == "svg" else FigureCanvasAgg)(figure)
     figure.dpi = 72 if suffix == "svg" else dpi  # SVG is measured in points
-    engine.execute(figure)
+    with _bars_measured_once(figure):
+        engine.execute(figure)
     figure.dpi = dpi
     figure.set_layout_engine(None)
 
