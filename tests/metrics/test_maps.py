@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -10,7 +13,9 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from auglens.metrics import compare_maps, is_constant, map_metric_names
-from auglens.metrics.maps import _argsort, _percentile
+from auglens.metrics.sides import grid, side
+from auglens.saliency import finish
+from auglens.saliency.finishing import repeated_edges
 
 OVERLAP = (20, 10, 5)
 NAMES = ("mad", "msd", "pearson", "spearman", "overlap_20", "overlap_10", "overlap_5")
@@ -166,13 +171,75 @@ def test_ranges_and_rank_invariance(p, scale, shift):
 def test_sorting_is_exact_on_every_kind_of_number(dtype):
     tiny, huge = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max
     values = np.array([0.0, -0.0, tiny, -tiny, huge, -huge, 1, -1, 0.5, 0.5], dtype=dtype)
-    np.testing.assert_array_equal(values[_argsort(values)], np.sort(values))
+    found = side(values.reshape(2, 5), grid(2, 5, OVERLAP))
+    np.testing.assert_array_equal(found.ranks, 2 * stats.rankdata(values) - 11)
+    assert found.thresholds == [np.percentile(values.astype(np.float64), 100 - y) for y in OVERLAP]
+
+
+@pytest.mark.parametrize("scale", [5e-324, 1e-300, 1e-70, 1e70, 1.7e308])
+def test_no_size_of_the_values_changes_a_correlation(scale):
+    rng = np.random.default_rng(5)
+    p, q = rng.integers(-1, 2, (2, 1, 6, 6)).astype(np.float64)
+    plain, scaled = compare_maps(p, q), compare_maps(p * scale, q * scale)
+    for name in ("pearson", "spearman", "overlap_20"):
+        assert scaled[name][0] == pytest.approx(plain[name][0], abs=1e-14), name
+    floor = 2.0 + p * np.spacing(2.0)  # one rounding step up or down
+    assert compare_maps(floor, q)["pearson"][0] == pytest.approx(plain["pearson"][0], abs=1e-14)
 
 
 @settings(max_examples=100, deadline=None)
 @given(values=arrays(np.float64, st.integers(1, 40), elements=st.floats(-5, 5)), percent=st.floats(0.01, 99.99))
 def test_percentile_is_numpys_to_the_last_bit(values, percent):
-    assert _percentile(np.sort(values), percent) == np.percentile(values, percent)
+    assert side(values[None], grid(1, len(values), (percent,))).thresholds == [
+        np.percentile(values, 100 - percent)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "size"), [((7, 7), 224), ((3, 5), 32), ((4, 4), 4), ((1, 6), (9, 20)), ((8, 8), 5)]
+)
+def test_repeated_edges_are_counted_as_often_as_they_are_there(cells, size):
+    rng = np.random.default_rng(6)
+    raw = np.maximum(rng.standard_normal((2, 8, *cells)), 0).astype(np.float32)
+    raw[0, 0], raw[1, 1, 0, 0] = 0, np.nan
+    p, q = finish(raw[0], size), finish(raw[1], size)
+    edges = repeated_edges(cells, size)
+    for one in (p, p.astype(np.float64)):
+        whole, kept = compare_maps(one, q), compare_maps(one, q, edges=edges)
+        for name in NAMES:
+            np.testing.assert_allclose(kept[name], whole[name], rtol=0, atol=1e-13, err_msg=name)
+
+
+def test_no_number_of_threads_changes_a_bit():
+    p, q = (relu_maps(np.random.default_rng(seed), (23, 64, 64), np.float32) for seed in (0, 1))
+    alone = compare_maps(p, q, threads=1)
+    for threads in (2, 5, None):
+        found = compare_maps(p, q, threads=threads)
+        assert all(found[name].tobytes() == alone[name].tobytes() for name in NAMES)
+    with pytest.raises(ValueError, match=r"threads: expected 1 or more, got 0; leave it out for one per core"):
+        compare_maps(p, q, threads=0)
+
+
+def test_where_nothing_can_be_kept_the_loops_are_compiled_anew():
+    code = """
+import numpy as np
+from auglens.metrics import compare_maps
+maps = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+print(compare_maps(maps[:1], maps[1:])["mad"][0])
+"""
+    nowhere = {**os.environ, "NUMBA_CACHE_LOCATOR_CLASSES": "IPythonCacheLocator"}
+    done = subprocess.run([sys.executable, "-c", code], env=nowhere, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["4.0"]
+
+
+def test_edges_that_leave_nothing_are_refused():
+    maps = np.zeros((1, 4, 6))
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared
+        compare_maps(maps, maps, edges=(3, 3, 1, 1))
+    assert str(error.value) == (
+        "edges: expected 1 or more each, with a row and a column between them, got (3, 3, 1, 1) for maps of 4×6;"
+        " pass what `repeated_edges` says"
+    )
 
 
 def test_inputs_stay_and_empty_is_fine(tmp_path):

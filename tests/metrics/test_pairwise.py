@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from auglens.metrics import compare_all, compare_maps, map_metric_names, pairwise, to_fixed
+from auglens.metrics import compare_all, compare_maps, map_metric_names, sides, to_fixed
 
 NAMES = map_metric_names()
 
@@ -117,8 +117,8 @@ def test_images_one_by_one_and_progress():
 
 
 def test_every_map_is_sorted_once(monkeypatch):
-    calls, real = [], pairwise.side
-    monkeypatch.setattr(pairwise, "side", lambda *arguments: calls.append(1) or real(*arguments))
+    calls, real = [], sides.side
+    monkeypatch.setattr(sides, "side", lambda *arguments: calls.append(1) or real(*arguments))
     maps = np.random.default_rng(0).random((7, 3, 6, 6))
     compare_all(maps)
     assert len(calls) == 21

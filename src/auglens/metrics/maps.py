@@ -5,14 +5,17 @@ Definitions, ranges and the policy for degenerate maps stand in docs/metrics.md.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from auglens.metrics.threads import slices, spread
+
 Floats = NDArray[np.float64]
+
+_PART = 1 << 18  # pixels in a thread's turn: far more work than taking it
 
 
 def map_metric_names(overlap: Sequence[float] = (20, 10, 5)) -> tuple[str, ...]:
@@ -21,28 +24,47 @@ def map_metric_names(overlap: Sequence[float] = (20, 10, 5)) -> tuple[str, ...]:
 
 
 def compare_maps(
-    reference: NDArray[Any], other: NDArray[Any], overlap: Sequence[float] = (20, 10, 5)
+    reference: NDArray[Any],
+    other: NDArray[Any],
+    overlap: Sequence[float] = (20, 10, 5),
+    *,
+    edges: tuple[int, int, int, int] = (1, 1, 1, 1),
+    threads: int | None = None,
 ) -> dict[str, Floats]:
     """Compare finished maps image by image; every accumulation is in float64.
 
     reference, other: float [N,H,W], finished maps (the metrics themselves assume no range); memory maps are
     read image by image. overlap: percentages Y in (0, 100), each once; `overlap_Y` compares the top Y %.
+    edges: how many of the rows at the top and the bottom, of the columns at the left and the right, are copies of
+    the outermost one, itself included, in every map: what `repeated_edges` says of finished ones. They are then
+    sorted once, which takes a quarter off the time and changes rounding alone.
+    threads: how many share the images (None: one per core); no value depends on it, to the last bit.
 
     Returns float64 [N] under each of `map_metric_names(overlap)`. A map with a NaN or an infinity makes every
     metric of its image NaN; a constant map (1×1 included) makes pearson and spearman NaN, and its region is
     the whole image. Constant means equal to the last bit: noise of one rounding step counts as a map.
 
-    Raises ValueError on shapes, dtypes or percentages that do not fit.
+    Raises ValueError on shapes, dtypes, percentages or a number of threads that do not fit.
     Source: section 5.1 of the augmentation study (docs/metrics.md).
     """
+    from auglens.metrics.sides import Edges, compare_sides, grid, side  # numba: training imports this room
+
     check_pair(reference, other, overlap)
     names = map_metric_names(overlap)
     values = np.full((len(names), len(reference)), np.nan)
     keep_freed_memory()
-    # Pair by pair, not over blocks of maps: one map's arrays stay in the processor's cache.
-    for n, (p, q) in enumerate(zip(reference, other, strict=True)):
-        if np.isfinite(p).all() and np.isfinite(q).all():
-            values[:, n] = compare_sides(side(p, overlap), side(q, overlap))
+    on = grid(*reference.shape[1:], tuple(overlap), Edges(*edges))
+
+    def part(cut: slice) -> None:
+        # Pair by pair, not over blocks of maps: one map's arrays stay in the processor's cache.
+        for n in range(cut.start, min(cut.stop, len(reference))):
+            p, q = side(reference[n], on), side(other[n], on)
+            if p is not None and q is not None:
+                values[:, n] = compare_sides(p, q, on)
+
+    step = max(1, _PART // reference[:1].size) if len(reference) else 1
+    for _ in spread(part, slices(len(reference), step), threads):
+        pass
     return dict(zip(names, values, strict=True))
 
 
@@ -63,90 +85,6 @@ def keep_freed_memory() -> None:
     It does so above a size that freeing a larger block raises, up to 32 MiB. No effect elsewhere.
     """
     np.empty((32 << 20) - (64 << 10), dtype=np.uint8)
-
-
-class Side(NamedTuple):
-    """One map of P pixels, flattened, ready to be compared."""
-
-    values: Floats  # [P]
-    pattern: Floats  # [P], values without offset and scale, mean 0; all zero for a constant map
-    ranks: Floats  # [P], average rank − mean rank
-    regions: list[NDArray[np.bool_]]  # per overlap percentage [P]
-
-
-def side(pixels: NDArray[Any], overlap: Sequence[float]) -> Side:
-    """One finite map, float [H,W], ready to be compared with any other of its size."""
-    flat = np.ascontiguousarray(pixels).reshape(-1)
-    order = _argsort(flat)
-    ordered = flat[order]
-    values = flat.astype(np.float64)
-    low, high = float(ordered[0]), float(ordered[-1])
-    # From the lowest value up and in units of the range: nothing cancels in a faint map on a high floor.
-    pattern = (values - low) / ((high - low) or 1.0)
-    if high > low:  # the mean of equal values need not be that value to the last bit
-        pattern -= pattern.mean()
-    regions = [values >= _percentile(ordered, 100 - y) for y in overlap]
-    return Side(values, pattern, _ranks(order, ordered), regions)
-
-
-def compare_sides(p: Side, q: Side) -> list[float]:
-    """The metrics of one pair, in the order of `map_metric_names`."""
-    difference = p.values - q.values
-    return [
-        float(np.abs(difference).mean()),
-        float(difference @ difference) / len(difference),
-        _cosine(p.pattern, q.pattern),
-        _cosine(p.ranks, q.ranks),
-        *(_overlap(a, b) for a, b in zip(p.regions, q.regions, strict=True)),
-    ]
-
-
-def _argsort(flat: NDArray[Any]) -> NDArray[np.int64]:
-    """Positions [P] of the pixels, lowest value first; the order among equal values is open.
-
-    float32 (what upsampling gives) is sorted as integers, the value's bits above and the position below:
-    exact, and about three times as fast as argsort.
-    """
-    if flat.dtype != np.float32 or len(flat) >= 1 << 32:
-        return np.argsort(flat)
-    bits = (flat + np.float32(0)).view(np.uint32)  # + 0 gives −0 and 0 the same bits
-    sign = np.uint32(1 << 31)
-    ascending = np.where(bits & sign, ~bits, bits | sign)
-    keys = ascending.astype(np.uint64) << np.uint64(32)
-    keys |= np.arange(len(flat), dtype=np.uint64)
-    keys.sort()
-    keys &= np.uint64(0xFFFFFFFF)
-    return keys.view(np.int64)
-
-
-def _ranks(order: NDArray[np.int64], ordered: NDArray[Any]) -> Floats:
-    """Average ranks (ties share the mean of their places) minus the mean rank, in pixel order: [P]."""
-    starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])  # of each group of ties
-    sizes = np.diff(starts, append=len(ordered))
-    centred = starts + (sizes - len(ordered)) / 2  # start + (size − 1)/2 − (P − 1)/2
-    ranks = np.empty(len(ordered))
-    ranks[order] = np.repeat(centred, sizes)
-    return ranks
-
-
-def _percentile(ordered: NDArray[Any], percent: float) -> float:
-    """By linear interpolation, to the last bit what numpy.percentile gives for the values in float64."""
-    place = (len(ordered) - 1) * (percent / 100)
-    below = int(place)
-    share = place - below
-    low, high = float(ordered[below]), float(ordered[min(below + 1, len(ordered) - 1)])
-    return low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)
-
-
-def _cosine(a: Floats, b: Floats) -> float:
-    """Pearson's r of centred values, NaN where one side is all zero."""
-    norms = math.sqrt(a @ a) * math.sqrt(b @ b)
-    return min(1.0, max(-1.0, float(a @ b) / norms)) if norms > 0 else math.nan
-
-
-def _overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    both = np.count_nonzero(a & b)
-    return both / (np.count_nonzero(a) + np.count_nonzero(b) - both)
 
 
 def check_maps(name: str, maps: NDArray[Any]) -> None:

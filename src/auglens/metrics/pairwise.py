@@ -6,20 +6,15 @@ The definitions are those of `compare_maps` (docs/metrics.md); each map is sorte
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auglens.metrics.maps import (
-    Side,
-    check_maps,
-    check_overlap,
-    compare_sides,
-    keep_freed_memory,
-    map_metric_names,
-    side,
-)
+from auglens.metrics.maps import check_maps, check_overlap, keep_freed_memory, map_metric_names
+
+if TYPE_CHECKING:
+    from auglens.metrics.sides import Side  # numba: training imports this room
 
 Floats = NDArray[np.float64]
 
@@ -70,6 +65,8 @@ def to_fixed(maps: NDArray[Any], fixed: NDArray[Any], overlap: Sequence[float] =
     `map_metric_names(overlap)`, bit for bit what `compare_maps` gives with `fixed` as every other map.
     Raises ValueError on shapes, dtypes or percentages that do not fit.
     """
+    from auglens.metrics.sides import compare_sides, grid, side
+
     check_maps("maps", maps)
     if fixed.ndim != 2:
         raise ValueError(f"fixed: expected one map [H,W], got shape {list(fixed.shape)}")
@@ -81,20 +78,24 @@ def to_fixed(maps: NDArray[Any], fixed: NDArray[Any], overlap: Sequence[float] =
     names = map_metric_names(overlap)
     values = np.full((len(names), len(maps)), np.nan)
     keep_freed_memory()
-    if np.isfinite(fixed).all():
-        one = side(fixed, overlap)
-        for n, pixels in enumerate(maps):
-            if np.isfinite(pixels).all():
-                values[:, n] = compare_sides(side(pixels, overlap), one)
+    on = grid(*fixed.shape, tuple(overlap))
+    one = side(fixed, on)
+    for n, pixels in enumerate(maps if one is not None else ()):
+        if one is not None and (found := side(pixels, on)) is not None:
+            values[:, n] = compare_sides(found, one, on)
     return dict(zip(names, values, strict=True))
 
 
 def _compare_models(image: NDArray[Any], overlap: Sequence[float]) -> Floats:
     """All pairs on one image, [M,H,W]: the upper triangles, diagonals included, [metrics, M (M + 1) / 2]."""
-    finite = np.flatnonzero(np.isfinite(image).all(axis=(1, 2)))
+    from auglens.metrics.sides import grid, side
+
+    on = grid(*image.shape[1:], tuple(overlap))
+    sides = [side(pixels, on) for pixels in image]
+    finite = np.array([m for m, one in enumerate(sides) if one is not None], dtype=np.int64)
     found = np.full((4 + len(overlap), len(image), len(image)), np.nan)
     if len(finite):
-        found[:, finite[:, None], finite] = _matrices([side(image[m], overlap) for m in finite])
+        found[:, finite[:, None], finite] = _matrices([one for one in sides if one is not None])
     return found[:, *np.triu_indices(len(image))]
 
 
@@ -103,12 +104,17 @@ def _matrices(sides: list[Side]) -> Floats:
     found = [
         _distances(values, "cityblock"),
         _distances(values, "sqeuclidean"),
-        _cosines(np.stack([one.pattern for one in sides])),
+        _cosines(np.stack([_centred(one) for one in sides])),
         _cosines(np.stack([one.ranks for one in sides])),
     ]
-    for regions in zip(*(one.regions for one in sides), strict=True):
-        found.append(_overlaps(np.stack(regions)))
+    for thresholds in zip(*(one.thresholds for one in sides), strict=True):
+        found.append(_overlaps(values >= np.array(thresholds)[:, None]))
     return np.stack(found)
+
+
+def _centred(one: Side) -> Floats:
+    """The pattern with mean 0; all zero for a constant map, whose mean need not be its value to the last bit."""
+    return np.zeros(len(one.pattern)) if one.constant else one.pattern - one.mean
 
 
 def _distances(values: Floats, kind: str) -> Floats:

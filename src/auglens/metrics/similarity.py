@@ -99,17 +99,31 @@ def _blocks(maps: NDArray[Any]) -> Iterator[slice]:
 
 
 def _ssim(p: Floats, q: Floats) -> Floats:
-    """Mean SSIM of float64 [B,H,W] over the windows that lie inside the map: [B]."""
+    """Mean SSIM of float64 [B,H,W] over the windows that lie inside the map: [B]. Overwrites both."""
     broken = ~(np.isfinite(p).all(axis=(1, 2)) & np.isfinite(q).all(axis=(1, 2)))
     p[broken] = q[broken] = 0.0
     mean_p, mean_q = _window_means(p), _window_means(q)
     products = mean_p * mean_q
-    squares = mean_p * mean_p + mean_q * mean_q
-    unbiased = WINDOW**2 / (WINDOW**2 - 1)  # sample covariance
-    covariance = unbiased * (_window_means(p * q) - products)
-    variances = unbiased * (_window_means(p * p + q * q) - squares)
-    similarity = (2 * products + _C1) * (2 * covariance + _C2) / ((squares + _C1) * (variances + _C2))
-    return np.where(broken, np.nan, similarity.mean(axis=(1, 2)))
+    squares = np.add(np.square(mean_p, out=mean_p), np.square(mean_q, out=mean_q), out=mean_p)
+    covariance = _unbiased(_window_means(p * q), products)
+    variances = _unbiased(_window_means(np.add(np.square(p, out=p), np.square(q, out=q), out=p)), squares)
+    # (2 products + C1) (2 covariance + C2) / ((squares + C1) (variances + C2)), each array in its own place
+    for values, factor, constant in (
+        (products, 2, _C1), (covariance, 2, _C2), (squares, 1, _C1), (variances, 1, _C2),
+    ):  # fmt: skip
+        values *= factor
+        values += constant
+    products *= covariance
+    squares *= variances
+    products /= squares
+    return np.where(broken, np.nan, products.mean(axis=(1, 2)))
+
+
+def _unbiased(means: Floats, products: Floats) -> Floats:
+    """Of the windows' means of a product and the products of their means, the sample covariance, in place."""
+    means -= products
+    means *= WINDOW**2 / (WINDOW**2 - 1)
+    return means
 
 
 def _window_means(values: Floats) -> Floats:
@@ -120,11 +134,15 @@ def _window_means(values: Floats) -> Floats:
     count = values.shape[1] - WINDOW + 1
     two = values[:, :-1] + values[:, 1:]
     four = two[:, :-2] + two[:, 2:]
-    rows = four[:, :count] + two[:, 4 : 4 + count] + values[:, 6:]
+    rows = four[:, :count]
+    rows += two[:, 4 : 4 + count]
+    rows += values[:, 6:]
     count = values.shape[2] - WINDOW + 1
     two = rows[:, :, :-1] + rows[:, :, 1:]
     four = two[:, :, :-2] + two[:, :, 2:]
-    sums = four[:, :, :count] + two[:, :, 4 : 4 + count] + rows[:, :, 6:]
+    sums = four[:, :, :count]
+    sums += two[:, :, 4 : 4 + count]
+    sums += rows[:, :, 6:]
     sums /= WINDOW**2
     return sums
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 
 EPSILON = 1e-7  # pytorch-grad-cam's, added to the maximum before the division
+_BLOCK = 1 << 17  # pixels handled at once: they stay in the processor's cache
 
 
 def finish(raw: Floats, size: int | tuple[int, int]) -> Floats:
@@ -31,9 +33,19 @@ def finish(raw: Floats, size: int | tuple[int, int]) -> Floats:
     dtype = raw.dtype if raw.dtype == np.float64 else np.dtype(np.float32)
     with np.errstate(invalid="ignore"):  # NaN in, NaN out
         scaled = _scale(raw.astype(dtype))
-        rows = interpolation(raw.shape[1], height).astype(dtype)
-        columns = interpolation(raw.shape[2], width).astype(dtype)
-        return _scale(rows @ (scaled @ columns.T))
+        rows, columns = _matrices(raw.shape[1], height, dtype), _matrices(raw.shape[2], width, dtype).T
+        finished = np.empty((len(raw), height, width), dtype)
+        step = max(1, _BLOCK // (height * width))
+        for start in range(0, len(raw), step):
+            block = finished[start : start + step]
+            np.matmul(rows, scaled[start : start + step] @ columns, out=block)
+            _scale(block)
+        return finished
+
+
+@lru_cache(maxsize=8)
+def _matrices(source: int, target: int, dtype: np.dtype[Any]) -> Floats:
+    return interpolation(source, target).astype(dtype)
 
 
 def interpolation(source: int, target: int) -> NDArray[np.float64]:
@@ -49,6 +61,18 @@ def interpolation(source: int, target: int) -> NDArray[np.float64]:
     matrix[row, left] = 1 - weight
     matrix[row, np.minimum(left + 1, source - 1)] += weight
     return matrix
+
+
+def repeated_edges(raw: tuple[int, int], size: int | tuple[int, int]) -> tuple[int, int, int, int]:
+    """How many rows at the top and the bottom, columns at the left and the right, of every finished map from
+    raw ones of that shape are copies of the outermost one, itself included."""
+    found: list[int] = []
+    for source, target in zip(raw, as_size(size, "size"), strict=True):
+        matrix = interpolation(source, target)
+        same = (matrix[1:] == matrix[:-1]).all(axis=1)  # whether a row is the one before
+        ahead, behind = (int(np.append(run, False).argmin()) + 1 for run in (same, same[::-1]))
+        found += [ahead, behind] if ahead < target else [1, 1]  # one cell alone: constant maps
+    return found[0], found[1], found[2], found[3]
 
 
 def as_size(size: int | tuple[int, int], name: str) -> tuple[int, int]:

@@ -10,13 +10,15 @@ import pandas as pd
 
 from auglens import artifacts, config
 from auglens.metrics import class_kld, compare_maps, is_constant, map_metric_names, softmax
+from auglens.metrics.threads import slices, spread
 from auglens.own import loading
 from auglens.own.measures import compare_further
 from auglens.progress import Progress
 from auglens.saliency import finish
+from auglens.saliency.finishing import repeated_edges
 from auglens.stages import layout
 
-CHUNK = 256  # images finished at once: 256 × 224 × 224 float32 are 51 MB a cell
+TURN = 1 << 19  # pixels of a cell that a thread finishes and compares at once: ten maps of 224×224, 2 MB
 
 
 def describe(maps: artifacts.Maps, labels: artifacts.Array) -> dict[str, Any]:
@@ -39,18 +41,26 @@ def of_maps(
     raw: artifacts.Array, reference: artifacts.Array, size: int, settings: config.MeasureConfig, title: str
 ) -> dict[str, artifacts.Array]:
     """The metrics of raw maps against the reference's, image by image, and which finished maps are constant."""
+    edges = repeated_edges((raw.shape[1], raw.shape[2]), size)
+
+    def part(cut: slice) -> dict[str, artifacts.Array]:
+        mine, theirs = finish(raw[cut], size), finish(reference[cut], size)
+        row: dict[str, artifacts.Array] = {"constant": is_constant(mine)}
+        row["reference_constant"] = is_constant(theirs)
+        row |= compare_maps(theirs, mine, settings.overlap, edges=edges, threads=1)
+        return row | compare_further(theirs, mine, reference[cut], raw[cut], settings.further)
+
     parts: list[dict[str, artifacts.Array]] = []
     with Progress(title, len(raw), unit="image") as progress:
-        for start in range(0, max(len(raw), 1), CHUNK):
-            cut = slice(start, start + CHUNK)
-            mine, theirs = finish(raw[cut], size), finish(reference[cut], size)
-            row: dict[str, artifacts.Array] = {"constant": is_constant(mine)}
-            row["reference_constant"] = is_constant(theirs)
-            row |= compare_maps(theirs, mine, settings.overlap)
-            row |= compare_further(theirs, mine, reference[cut], raw[cut], settings.further)
+        for row in spread(part, turns(len(raw), size)):
             parts.append(row)
-            progress.advance(len(mine))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            progress.advance(len(row["constant"]))
+    return {name: np.concatenate([row[name] for row in parts]) for name in parts[0]}
+
+
+def turns(count: int, size: int) -> list[slice]:
+    """The images in parts that a thread takes at once."""
+    return slices(count, max(1, TURN // size**2))
 
 
 def measure(
@@ -98,8 +108,7 @@ def run(cell: str) -> None:
         "kld_eps": settings.kld_eps,
     }
     if cell == "reference":
-        chunks = range(0, len(labels), CHUNK)
-        constant = [is_constant(finish(maps.raw[at : at + CHUNK], maps.size)) for at in chunks]
+        constant = [is_constant(finish(maps.raw[cut], maps.size)) for cut in turns(len(labels), maps.size)]
         values["constant"] = np.concatenate(constant)
     else:
         reference = artifacts.load_maps(layout.maps("reference", variant))
