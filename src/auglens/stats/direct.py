@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from auglens.stats.cells import Cells, Floats
 from auglens.stats.resampling import CORRECTING, interval, weighted_means
 from auglens.stats.seeds import REFERENCE
-from auglens.stats.similarity import block_means, seed_variances
+from auglens.stats.similarity import block_means, seed_variances, squares
 
 DIRECT = ["metric", "aug_a", "aug_b", "mean", "low", "high", "model_pairs"]
 AT_ONCE = 1 << 28  # bytes of resampled means as squares
@@ -20,15 +20,6 @@ AT_ONCE = 1 << 28  # bytes of resampled means as squares
 def packed(values: Floats) -> Floats:
     """[C, C, N] of pairs of models, symmetric → [C (C + 1) / 2, N]: the upper triangle with its diagonal."""
     return np.asarray(values[np.triu_indices(len(values))])
-
-
-def squares(means: Floats) -> Floats:
-    """[..., C (C + 1) / 2] → [..., C, C], symmetric."""
-    models = int(np.sqrt(2 * means.shape[-1]))
-    rows, columns = np.triu_indices(models)
-    found = np.empty((*means.shape[:-1], models, models))
-    found[..., rows, columns] = found[..., columns, rows] = means
-    return found
 
 
 def image_means(values: Floats, weights: NDArray[np.int32]) -> Floats:
