@@ -32,7 +32,7 @@ SECONDS, MEGABYTES = 60.0, 2000.0  # targets, of collect and compare together an
 CLASSES, SIDE, SIZE = 10, 7, 224  # the network of `profile=paper`: 7 × 7 maps, finished at 224 pixels
 EPOCHS = 20
 ROUNDS = 5
-GROWN_CELLS, GROWN_IMAGES = 25, 2_000  # what `growth` holds still while the other grows
+GROWN_CELLS, GROWN_IMAGES = 25, 1_000  # what `growth` holds still while the other grows
 SEVEN = ("affine", "cutmix", "color_jitter", "elastic", "equalize", "gaussian_blur", "random_crop")
 CONTROLS = ("identity", "noise", "reseed")
 
@@ -272,15 +272,15 @@ def target(folder: Path, rounds: int = ROUNDS) -> bool:
 
 
 def growth() -> None:
-    """Rows of `growth`: cost over cells at GROWN_IMAGES images, and over images at GROWN_CELLS cells."""
+    """Rows of `growth`: cost over images at GROWN_CELLS cells, then over cells at GROWN_IMAGES images."""
     with tempfile.TemporaryDirectory(prefix="many-cells-") as name:
-        whole = Path(name, "whole")
-        build(whole, CELLS, GROWN_IMAGES)
-        for images in (1_000, 4_000, IMAGES):
+        for images in (GROWN_IMAGES, 3_000, IMAGES):
             folder = Path(name, f"images-{images}")
             build(folder, GROWN_CELLS, images)
             _grown(folder, GROWN_CELLS, images)
-        for cells in (25, 50, 100, CELLS):
+        whole = Path(name, "whole")
+        build(whole, CELLS, GROWN_IMAGES)
+        for cells in (50, 100, CELLS):
             folder = Path(name, str(cells))
             part(whole, folder, cells)
             _grown(folder, cells, GROWN_IMAGES)
