@@ -31,9 +31,9 @@ def cifar_layout(out: Path, *, train: int, test: int) -> str:
         whole = out.parent / "whole"
         command = [sys.executable, str(source / "build_cifar10.py"), str(whole)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        read = [_read(whole, f"data_batch_{k}") for k in range(1, 6)]
-        training = np.concatenate([r[0] for r in read]), np.concatenate([r[1] for r in read])
-        testing = _read(whole, "test_batch")
+        parts = [read(whole, f"data_batch_{k}") for k in range(1, 6)]
+        training = np.concatenate([r[0] for r in parts]), np.concatenate([r[1] for r in parts])
+        testing = read(whole, "test_batch")
         split = (training[0][:train], training[1][:train]), (testing[0][:test], testing[1][:test])
     out.mkdir(parents=True)
     fifth = train // 5
@@ -46,7 +46,7 @@ def cifar_layout(out: Path, *, train: int, test: int) -> str:
     return "noise" if source is None else "CIFAR-10"
 
 
-def _read(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+def read(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     with (folder / "cifar-10-batches-py" / name).open("rb") as file:
         values = pickle.load(file, encoding="latin1")
     return np.asarray(values["data"]), np.asarray(values["labels"])

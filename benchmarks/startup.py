@@ -1,6 +1,6 @@
 """What a process costs before it does anything: `auglens --help`, and stages that have nothing to compute.
 
-A stage's row is the stage on a finished study of two cells and eight test images: what is left is start and end.
+A stage's row is the stage on a finished study of two cells and twenty test images: what is left is start and end.
 Limit: `import torch`, which a stage that trains or explains cannot do without; mlflow's import beside it.
 
     python -m benchmarks.startup
@@ -22,8 +22,8 @@ HELP, STAGE = 0.4, 2.5  # seconds
 STAGES = {
     "auglens --help": ("--help",),
     "auglens train, taken over": ("train", "equalize-2"),
-    "auglens explain, 8 images": ("explain", "equalize-1"),
-    "auglens measure, 8 images": ("measure", "equalize-1"),
+    "auglens explain, 20 images": ("explain", "equalize-1"),
+    "auglens measure, 20 images": ("measure", "equalize-1"),
     "auglens collect, all published": ("collect",),
 }
 
@@ -44,7 +44,7 @@ def main() -> None:
     commands["dvc repro, nothing to do"] = ["dvc", "repro"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        small = ["data.train=60", "data.test=8", "train.epochs=1", "train.threads=1", "analysis.draws=100"]
+        small = ["data.train=200", "data.test=20", "train.epochs=1", "train.threads=1", "analysis.draws=100"]
         project(folder, [*small, "aug.names=[equalize]", "seeds=[1,2]", "analysis.permutations=99"])
         timing.note("startup: a small study")
         call(folder, "dvc", "repro")

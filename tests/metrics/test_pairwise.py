@@ -11,6 +11,8 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from auglens.metrics import compare_all, compare_maps, map_metric_names, sides, to_fixed
+from auglens.saliency import finish
+from auglens.saliency.finishing import repeated_edges
 
 NAMES = map_metric_names()
 
@@ -38,7 +40,7 @@ def assert_every_pair(found: dict[str, np.ndarray], maps: np.ndarray, overlap=(2
     for a in range(models):
         for b in range(models):
             for name, expected in compare_maps(maps[a], maps[b], overlap).items():
-                np.testing.assert_allclose(found[name][a, b], expected, rtol=0, atol=1e-9, err_msg=name)
+                np.testing.assert_array_equal(found[name][a, b], expected, err_msg=name)
     # squares of small differences keep their digits: no difference of large squares is taken
     expected = ((maps[:, None].astype(np.float64) - maps[None]) ** 2).mean(axis=(3, 4))
     np.testing.assert_allclose(found["msd"], expected, rtol=1e-9, atol=0)
@@ -114,6 +116,16 @@ def test_images_one_by_one_and_progress():
     assert {values.shape for values in compare_all(maps[:, :0]).values()} == {(4, 4, 0)}
     assert {values.shape for values in compare_all(iter(())).values()} == {(0, 0, 0)}
     assert {values.shape for values in compare_all(maps[:1]).values()} == {(1, 1, 6)}
+
+
+def test_edges_and_threads_are_those_of_compare_maps():
+    raw = relu(np.random.default_rng(7), (4, 9, 5, 5)).astype(np.float32)
+    maps = np.stack([finish(one, 32) for one in raw])
+    edges = repeated_edges((5, 5), 32)
+    alone = compare_all(maps, edges=edges, threads=1)
+    for name, values in compare_all(maps, edges=edges, threads=3).items():
+        assert values.tobytes() == alone[name].tobytes()
+        np.testing.assert_array_equal(values[1, 2], compare_maps(maps[1], maps[2], edges=edges)[name])
 
 
 def test_every_map_is_sorted_once(monkeypatch):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Part = TypeVar("Part")
@@ -22,18 +23,23 @@ def spread(
 ) -> Iterator[Result]:
     """function(part) of every part, in their order, on `threads` threads (None: as many as there are cores).
 
-    Each part must be independent of the others: then no result depends on the number of threads.
-    ValueError: fewer than one thread.
+    Parts are asked for as they are needed, a few ahead. Each must be independent of the others: then no result
+    depends on the number of threads. ValueError: fewer than one thread.
     """
     if threads is not None and threads < 1:
         raise ValueError(f"threads: expected 1 or more, got {threads}; leave it out for one per core")
-    parts = list(parts)
-    workers = min(threads or available_threads(), len(parts))
-    if workers <= 1:
+    workers = threads or available_threads()
+    if workers == 1:
         yield from map(function, parts)
         return
+    waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(function, parts)
+        for part in parts:
+            waiting.append(pool.submit(function, part))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def slices(count: int, step: int) -> list[slice]:

@@ -16,6 +16,7 @@ from auglens.config import REFERENCE, AnalysisConfig
 from auglens.metrics import compare_all, to_fixed
 from auglens.progress import Progress
 from auglens.saliency import finish
+from auglens.saliency.finishing import repeated_edges
 from auglens.stages import layout
 from auglens.stages.collected import Collected, Drawing, Drawings, load, load_maps, write
 
@@ -96,11 +97,12 @@ def directly(
     images = np.unique(np.linspace(0, count - 1, min(settings.pair_images, count)).round().astype(np.int64))
     raw = np.stack([maps[model].raw[images] for model in models])
     step = max(1, PAIRS_AT_ONCE // (8 * len(models) ** 2 * (4 + len(study.overlap))))
+    edges = repeated_edges((raw.shape[2], raw.shape[3]), first.size)
     parts: list[dict[str, Any]] = []
     with told("all pairs of models", len(images)) as advance:
         for at in range(0, len(images), step):
             finished = (finish(raw[:, n], first.size) for n in range(at, min(at + step, len(images))))
-            some = compare_all(finished, study.overlap, advance)
+            some = compare_all(finished, study.overlap, advance, edges=edges)
             parts.append({metric: stats.packed(values) for metric, values in some.items()})
     pairs = {metric: np.concatenate([part.pop(metric) for part in parts], axis=1) for metric in list(parts[0])}
     places = np.array([augs.index(aug) for aug, _ in models])
