@@ -9,7 +9,7 @@ SOURCE ?=
 PROFILE ?=
 OVERRIDES := $(if $(PROFILE),profile=$(PROFILE)) $(if $(DATA),data=$(DATA)) $(if $(SOURCE),data.source=$(SOURCE))
 
-.PHONY: study ui test check figures clean
+.PHONY: study ui test bench check figures clean
 
 # Install, run the study (make study DATA=cifar10 SOURCE=path PROFILE=cpu), say where its results are.
 study: $(BIN)/.installed
@@ -28,6 +28,10 @@ test: $(BIN)/.installed-dev
 	ruff format --check .
 	mypy
 	pytest -n 2 --dist loadgroup
+
+# Every row of docs/performance.md, measured anew (make bench ONLY="gradcam map_metrics" for some of them).
+bench: $(BIN)/.installed-dev
+	python -m benchmarks $(ONLY)
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
