@@ -4,7 +4,7 @@ Ours: a copy of the project in a folder of its own, from `prepare` to the report
 every process start included. Peer: `benchmarks.naive_study`, one process. Limit: the bare steps of the same
 trainings and explanations on ready tensors, in one process, under our allocator.
 
-    python -m benchmarks.study [--repetitions 5] [--epochs 2] [--model efficientnet_b0]
+    python -m benchmarks.study [--repetitions 5] [--epochs 1] [--model efficientnet_b0]
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def largest_difference(ours: Path, data: Path) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=timing.REPETITIONS)
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--model", default="efficientnet_b0")
     given = parser.parse_args()
     found = {name: timing.Timed() for name in ("ours", "by hand", "bare steps")}

@@ -173,7 +173,7 @@ def test_sorting_is_exact_on_every_kind_of_number(dtype):
     values = np.array([0.0, -0.0, tiny, -tiny, huge, -huge, 1, -1, 0.5, 0.5], dtype=dtype)
     found = side(values.reshape(2, 5), grid(2, 5, OVERLAP))
     np.testing.assert_array_equal(found.ranks, 2 * stats.rankdata(values) - 11)
-    assert found.thresholds == [np.percentile(values.astype(np.float64), 100 - y) for y in OVERLAP]
+    assert found.thresholds.tolist() == [np.percentile(values.astype(np.float64), 100 - y) for y in OVERLAP]
 
 
 @pytest.mark.parametrize("scale", [5e-324, 1e-300, 1e-70, 1e70, 1.7e308])

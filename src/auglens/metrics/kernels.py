@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Reals = NDArray[np.floating[Any]]
 Keys = NDArray[np.uint64]
 Integers = NDArray[np.int64]
 
@@ -30,13 +31,22 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 @compiled
-def prepare(values: Floats, keys: Keys) -> None:
-    """Each value with its position in the low bits, into keys [n]; −0 becomes 0, so that equal values tie."""
-    floats = keys.view(np.float64)
-    for n in range(len(values)):
-        values[n] += 0.0
-        floats[n] = values[n]
+def prepare(pixels: Reals, kept: Integers, copies: Integers, values: Floats, keys: Keys) -> float:
+    """Of pixels [P], no float64, those kept, into values [n]; each with its place in the low bits into keys [n].
+
+    −0 becomes 0, so that equal values tie. Returns Σ value over all pixels: the first kept stand for copies [c]
+    others each.
+    """
+    floats, total = keys.view(np.float64), 0.0
+    for n in range(len(kept)):
+        value = np.float64(pixels[kept[n]]) + 0.0
+        total += value
+        values[n] = value
+        floats[n] = value
         keys[n] |= np.uint64(n)
+    for n in range(len(copies)):
+        total += copies[n] * values[n]
+    return total
 
 
 @compiled
@@ -66,16 +76,20 @@ def rank(keys: Keys, copies: Integers, pixels: int, ranks: Floats, places: Integ
 
 
 @compiled
-def sums(
+def compare(
     copies: Integers, p: Floats, q: Floats, pattern_p: Floats, pattern_q: Floats, mean_p: float, mean_q: float,
-    ranks_p: Floats, ranks_q: Floats,
+    ranks_p: Floats, ranks_q: Floats, from_p: Floats, from_q: Floats, overlaps: Floats,
 ) -> tuple[float, ...]:  # fmt: skip
-    """Σ |p − q| and Σ (p − q)²; Σ ab, Σ a², Σ b² of the patterns' distances from their means; and of the ranks."""
+    """Σ |p − q| and Σ (p − q)²; Σ ab, Σ a², Σ b² of the patterns' distances from their means; and of the ranks.
+
+    Writes |∩| / |∪| of the pixels where p is at least from_p [Y] and those where q is at least from_q [Y] into
+    overlaps [Y]. The first values stand for copies [c] others each.
+    """
     absolute, squares = 0.0, 0.0
     patterns, of_p, of_q = 0.0, 0.0, 0.0
     ranks, of_ranks_p, of_ranks_q = 0.0, 0.0, 0.0
-    for start, stop, counted in ((0, len(p), False), (0, len(copies), True)):
-        for n in range(start, stop):
+    for stop, counted in ((len(p), False), (len(copies), True)):
+        for n in range(stop):
             weight = copies[n] if counted else 1.0
             difference = p[n] - q[n]
             absolute += weight * abs(difference)
@@ -88,19 +102,15 @@ def sums(
             ranks += weight * (a * b)
             of_ranks_p += weight * (a * a)
             of_ranks_q += weight * (b * b)
+    for y in range(len(overlaps)):
+        both, either = 0, 0
+        for n in range(len(p)):
+            in_p, in_q = p[n] >= from_p[y], q[n] >= from_q[y]
+            both += in_p & in_q
+            either += in_p | in_q
+        for n in range(len(copies)):
+            in_p, in_q = p[n] >= from_p[y], q[n] >= from_q[y]
+            both += copies[n] * (in_p & in_q)
+            either += copies[n] * (in_p | in_q)
+        overlaps[y] = both / either
     return absolute, squares, patterns, of_p, of_q, ranks, of_ranks_p, of_ranks_q
-
-
-@compiled
-def shared(copies: Integers, p: Floats, q: Floats, from_p: float, from_q: float) -> float:
-    """|∩| / |∪| of the pixels where p is at least from_p and those where q is at least from_q."""
-    both, either = 0, 0
-    for n in range(len(p)):
-        in_p, in_q = p[n] >= from_p, q[n] >= from_q
-        both += in_p & in_q
-        either += in_p | in_q
-    for n in range(len(copies)):
-        in_p, in_q = p[n] >= from_p, q[n] >= from_q
-        both += copies[n] * (in_p & in_q)
-        either += copies[n] * (in_p | in_q)
-    return both / either

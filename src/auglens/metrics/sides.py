@@ -71,23 +71,24 @@ class Side(NamedTuple):
     pattern: Floats  # [n], from the lowest value up; in units of the range where squares could vanish or overflow
     mean: float  # of the pattern, over all pixels
     ranks: Floats  # [n], 2 × (average rank − mean rank), over all pixels
-    thresholds: list[float]  # per overlap percentage, the region's lowest value or less
+    thresholds: Floats  # per overlap percentage, the region's lowest value or less
     constant: bool  # the mean of equal values need not be that value to the last bit
 
 
 def side(pixels: NDArray[Any], on: Grid) -> Side | None:
     """One map, float [H,W], made ready; None where a pixel is not finite."""
-    values = np.take(pixels.reshape(-1), on.kept, mode="clip") if len(on.copies) else pixels.reshape(-1)
-    values = values.astype(np.float64)
-    keys = np.empty(len(values), dtype=np.uint64)
+    keys = np.empty(len(on.kept), dtype=np.uint64)
     if pixels.dtype.itemsize > 4:
+        values, total = pixels.reshape(-1)[on.kept].astype(np.float64), math.nan
         order = np.argsort(values)
         low, high = float(values[order[0]]), float(values[order[-1]])
         keys[0], keys[1:] = 0, np.cumsum(values[order[1:]] != values[order[:-1]])
         keys = (keys << kernels.BITS) | order.astype(np.uint64)
     else:
-        # Values with their positions sort twice as fast as positions by values. Infinities become NaN on the way.
-        kernels.prepare(values, keys)
+        # Values with their places sort twice as fast as places by values. Infinities become NaN on the way.
+        values = np.empty(len(on.kept))
+        flat = pixels.reshape(-1).astype(np.float32, copy=False)
+        total = kernels.prepare(flat, on.kept, on.copies, values, keys)
         keys.view(np.float64).sort()
         low, high = (keys[[0, -1]] & ~kernels.POSITION).view(np.float64).tolist()
     if not (math.isfinite(low) and math.isfinite(high)):  # NaN is sorted last
@@ -95,32 +96,34 @@ def side(pixels: NDArray[Any], on: Grid) -> Side | None:
     ranks, found = np.empty(len(values)), np.empty(len(on.ends), dtype=np.uint64)
     kernels.rank(keys, on.copies, on.pixels, ranks, on.ends, found)
     at = dict(zip(on.ends.tolist(), values[found].tolist(), strict=True))
-    thresholds = [_interpolate(at, place, on.pixels - 1) for place in on.places]
-    # From the lowest value up: nothing cancels in a faint map on a high floor. A finished map's lowest is 0.
-    if low == high or _SQUARE_SAFE[0] < high - low < _SQUARE_SAFE[1]:
-        pattern = values - low if low else values
+    thresholds = np.array([_interpolate(at, place, on.pixels - 1) for place in on.places])
+    if low == 0 and (_SQUARE_SAFE[0] < high < _SQUARE_SAFE[1] or high == 0) and math.isfinite(total):
+        pattern = values  # as of any finished map
     else:
-        half = 0.5 if high > 1 else 1.0  # the range of the largest floats overflows, half of the smallest vanishes
-        pattern = (values * half - low * half) / (high * half - low * half)
-    mean = float(pattern.sum() + (pattern[: len(on.copies)] * on.copies).sum()) / on.pixels
-    return Side(values, pattern, mean, ranks, thresholds, low == high)
+        # From the lowest value up: nothing cancels in a faint map on a high floor.
+        if low == high or _SQUARE_SAFE[0] < high - low < _SQUARE_SAFE[1]:
+            pattern = values - low
+        else:
+            half = 0.5 if high > 1 else 1.0  # the largest floats' range overflows, half of the smallest vanishes
+            pattern = (values * half - low * half) / (high * half - low * half)
+        total = float(pattern.sum() + (pattern[: len(on.copies)] * on.copies).sum())
+    return Side(values, pattern, total / on.pixels, ranks, thresholds, low == high)
 
 
 def compare_sides(p: Side, q: Side, on: Grid) -> list[float]:
     """The metrics of one pair on one grid, in the order of `map_metric_names`."""
-    absolute, squares, patterns, of_p, of_q, ranks, of_ranks_p, of_ranks_q = kernels.sums(
-        on.copies, p.values, q.values, p.pattern, q.pattern, p.mean, q.mean, p.ranks, q.ranks
-    )
+    overlaps = np.empty(len(on.places))
+    absolute, squares, patterns, of_p, of_q, ranks, of_ranks_p, of_ranks_q = kernels.compare(
+        on.copies, p.values, q.values, p.pattern, q.pattern, p.mean, q.mean, p.ranks, q.ranks, p.thresholds,
+        q.thresholds, overlaps,
+    )  # fmt: skip
     constant = p.constant or q.constant
     return [
         absolute / on.pixels,
         squares / on.pixels,
         math.nan if constant else _correlation(patterns, of_p, of_q),
         math.nan if constant else _correlation(ranks, of_ranks_p, of_ranks_q),
-        *(
-            kernels.shared(on.copies, p.values, q.values, *lowest)
-            for lowest in zip(p.thresholds, q.thresholds, strict=True)
-        ),
+        *overlaps.tolist(),
     ]
 
 
