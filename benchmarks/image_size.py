@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.timing import alternate, machine, note, report
 
-SIDES = (32, 64, 96, 128, 160, 224)
+SIDES = (64, 96, 128, 160, 224)
 MODEL, BATCH, PAIRS = "efficientnet_b0", 16, 32
 
 
