@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -231,13 +233,30 @@ def test_emd_brings_in_the_solver_alone():
 def test_emd_without_the_solver(monkeypatch):
     maps = np.eye(3)[None]
     monkeypatch.setattr(transport.importlib.util, "find_spec", lambda name: None)
-    transport._solver.cache_clear()
+    transport._import_solver.cache_clear()
     assert raw_only(maps, maps)["emd"][0] == 0  # nothing to move
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared
         raw_only(maps, maps[:, ::-1] + 1)
     expected = "emd: expected the package POT, got none; `pip install POT`, or leave emd out"
     assert str(error.value) == expected
-    transport._solver.cache_clear()
+    transport._import_solver.cache_clear()
+
+
+def test_threads_that_need_the_solver_import_it_once(monkeypatch):
+    real, asked = transport._solver_alone, []
+
+    def slowly(folder):
+        asked.append(folder)
+        time.sleep(0.2)
+        return real(folder)
+
+    monkeypatch.setattr(transport, "_solver_alone", slowly)
+    transport._import_solver.cache_clear()
+    with ThreadPoolExecutor(4) as pool:
+        solvers = list(pool.map(lambda _: transport._solver(), range(4)))
+    transport._import_solver.cache_clear()
+    assert len(asked) == 1
+    assert len(set(map(id, solvers))) == 1
 
 
 @pytest.mark.parametrize("loaded", [True, False])
@@ -257,9 +276,9 @@ def test_emd_through_the_whole_of_pot(monkeypatch, loaded):
         monkeypatch.delitem(sys.modules, "ot", raising=False)
     monkeypatch.setattr(transport, "_solver_alone", fails)
     monkeypatch.setattr(transport.importlib, "import_module", lambda name: asked.append(name) or solver)
-    transport._solver.cache_clear()
+    transport._import_solver.cache_clear()
     np.testing.assert_array_equal(raw_only(p, q)["emd"], expected)
-    transport._solver.cache_clear()
+    transport._import_solver.cache_clear()
     assert asked == ["ot.lp.emd_wrap"]
     assert not set(transport._BACKENDS) & set(os.environ)
 

@@ -1,4 +1,4 @@
-"""Loops over the pixels of one map or of two, compiled on first use by numba and kept beside this file.
+"""Loops over the pixels of one map or of two, compiled by numba when first imported and kept beside this file.
 
 One loop reads every pixel once, where numpy writes an array per operation; and loops run side by side in threads.
 Sums are taken pixel by pixel, without fused operations: no processor gives other bits.
@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Reals = NDArray[np.floating[Any]]
+Reals = NDArray[np.float32]
 Keys = NDArray[np.uint64]
 Integers = NDArray[np.int64]
 
@@ -23,16 +23,25 @@ BITS = np.uint64(29)
 POSITION = np.uint64((1 << 29) - 1)
 
 
-def compiled(function: Callable[..., Any]) -> Any:
-    try:
-        return njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # neither this folder nor the user's cache can be written: compiled in every process
-        return njit(nogil=True)(function)
+def compiled(result: types.Type, *arguments: types.Type) -> Callable[[Callable[..., Any]], Any]:
+    """A loop for these types alone, compiled or loaded at once: left to a first call, threads do it together."""
+
+    def compile_now(function: Callable[..., Any]) -> Any:
+        try:
+            return njit(result(*arguments), cache=True, nogil=True)(function)
+        except RuntimeError:  # neither this folder nor the user's cache can be written: compiled in every process
+            return njit(result(*arguments), nogil=True)(function)
+
+    return compile_now
 
 
-@compiled
+_REALS = types.Array(types.float32, 1, "C", readonly=True)
+_FLOATS, _KEYS, _INTEGERS = types.float64[::1], types.uint64[::1], types.int64[::1]
+
+
+@compiled(types.float64, _REALS, _INTEGERS, _INTEGERS, _FLOATS, _KEYS)
 def prepare(pixels: Reals, kept: Integers, copies: Integers, values: Floats, keys: Keys) -> float:
-    """Of pixels [P], no float64, those kept, into values [n]; each with its place in the low bits into keys [n].
+    """Of pixels [P] those kept, into values [n]; each with its place in the low bits into keys [n].
 
     −0 becomes 0, so that equal values tie. Returns Σ value over all pixels: the first kept stand for copies [c]
     others each.
@@ -49,7 +58,7 @@ def prepare(pixels: Reals, kept: Integers, copies: Integers, values: Floats, key
     return total
 
 
-@compiled
+@compiled(types.void, _KEYS, _INTEGERS, types.int64, _FLOATS, _INTEGERS, _KEYS)
 def rank(keys: Keys, copies: Integers, pixels: int, ranks: Floats, places: Integers, found: Keys) -> None:
     """Ranks from n sorted keys: equal values have equal high bits, and the low bits say where the value stands.
 
@@ -75,7 +84,9 @@ def rank(keys: Keys, copies: Integers, pixels: int, ranks: Floats, places: Integ
         first, before = end, after
 
 
-@compiled
+@compiled(
+    types.UniTuple(types.float64, 8), _INTEGERS, *[_FLOATS] * 4, types.float64, types.float64, *[_FLOATS] * 5
+)
 def compare(
     copies: Integers, p: Floats, q: Floats, pattern_p: Floats, pattern_q: Floats, mean_p: float, mean_q: float,
     ranks_p: Floats, ranks_q: Floats, from_p: Floats, from_q: Floats, overlaps: Floats,

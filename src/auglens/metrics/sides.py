@@ -87,7 +87,7 @@ def side(pixels: NDArray[Any], on: Grid) -> Side | None:
     else:
         # Values with their places sort twice as fast as places by values. Infinities become NaN on the way.
         values = np.empty(len(on.kept))
-        flat = pixels.reshape(-1).astype(np.float32, copy=False)
+        flat = np.ascontiguousarray(pixels, dtype=np.float32).reshape(-1)
         total = kernels.prepare(flat, on.kept, on.copies, values, keys)
         keys.view(np.float64).sort()
         low, high = (keys[[0, -1]] & ~kernels.POSITION).view(np.float64).tolist()

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ EMD_CELLS = (
 )
 _PIVOTS = 100_000_000  # far beyond what a grid of that size needs: the optimum is reached or the error is raised
 _ALIAS = "_auglens_pot"
+_one_at_a_time = threading.Lock()
 _BACKENDS = [f"POT_BACKEND_DISABLE_{name}" for name in ("PYTORCH", "JAX", "CUPY", "TENSORFLOW")]
 
 
@@ -61,8 +63,14 @@ def _ground_distance(height: int, width: int) -> Floats:
     return np.hypot(np.subtract.outer(rows, rows) / height, np.subtract.outer(columns, columns) / width)
 
 
-@cache
 def _solver() -> Any:
+    """POT's compiled module, imported by one thread: the detour below is visible to all of them."""
+    with _one_at_a_time:
+        return _import_solver()
+
+
+@cache
+def _import_solver() -> Any:
     """POT's compiled module, without the rest of POT.
 
     `import ot` takes seconds and brings torch, scikit-learn, pandas and networkx. The solver needs none of
