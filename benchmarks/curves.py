@@ -30,17 +30,12 @@ def exponent(x: Sequence[float], y: Sequence[float]) -> float:
     return float(np.log(y[-1] / y[-2]) / np.log(x[-1] / x[-2])) if len(x) > 1 else float("nan")
 
 
-def curves(axes: Axes, x: Sequence[float], found: dict[str, tuple[str, str, list[float]]], label: str) -> None:
+def curves(axes: Axes, x: Sequence[float], found: dict[str, tuple[str, str, list[Any]]], label: str) -> None:
     for name, colour, values in found.values():
-        axes.plot(
-            x,
-            values,
-            "o-",
-            color=colour,
-            ms=3.5,
-            lw=1.3,
-            label=f"{name} (last step: power {exponent(x, values):.1f})",
-        )
+        there = [(at, value) for at, value in zip(x, values, strict=True) if value is not None]
+        power = exponent(*zip(*there, strict=True))
+        label_of = f"{name} (last step: power {power:.1f})"
+        axes.plot(*zip(*there, strict=True), "o-", color=colour, ms=3.5, lw=1.3, label=label_of)
     axes.set(xscale="log", yscale="log", xlabel=label)
     axes.set_xticks(list(x), [f"{value:,}" for value in x])
     axes.minorticks_off()
@@ -63,7 +58,8 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
             (over_cells, by_cells, "cells", f"cells, {least:,} test images"),
         ):
             found = {
-                name: (text, colour, [row[f"{name}_s"] for row in part]) for name, (text, colour) in STAGES.items()
+                name: (text, colour, [row.get(f"{name}_s") for row in part])
+                for name, (text, colour) in STAGES.items()
             }
             curves(axes, [row[key] for row in part], found, label)
             axes.set(title="seconds of a stage")

@@ -89,6 +89,7 @@ def bare_steps(model_name: str, epochs: int) -> dict[str, object]:
     import torch
 
     from auglens.config import ModelConfig
+    from auglens.convolution import quick_gradients
     from auglens.models import build
 
     model = build(ModelConfig(model_name, SIZE, STRIDE, 0.0, 0.0), 10, init_seed=0)
@@ -103,10 +104,11 @@ def bare_steps(model_name: str, epochs: int) -> dict[str, object]:
 
     def run() -> None:
         model.train()
-        for _ in range(steps * epochs):
-            optimizer.zero_grad(set_to_none=True)
-            torch.nn.functional.cross_entropy(model(images), labels).backward()
-            optimizer.step()
+        with quick_gradients(model):
+            for _ in range(steps * epochs):
+                optimizer.zero_grad(set_to_none=True)
+                torch.nn.functional.cross_entropy(model(images), labels).backward()
+                optimizer.step()
         model.eval()
         with torch.inference_mode():
             for _ in range(round(forwards)):
@@ -125,12 +127,14 @@ def largest_difference(ours: Path, data: Path) -> dict[str, float]:
     """Our per-image metrics against the script's own functions on our checkpoints: one aug, every metric."""
     import torch
     from torch.utils.data import DataLoader
-    from torchvision.transforms import v2
 
-    from auglens import artifacts
+    from auglens import artifacts, compat
     from auglens.config import ModelConfig
     from auglens.models import build
     from benchmarks import naive_study as naive
+
+    compat.import_torchvision()  # beside a CPU torch, torchvision does not import by itself
+    from torchvision.transforms import v2
 
     images, labels = naive.read(data, "test_batch")
     found = []

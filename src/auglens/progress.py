@@ -30,11 +30,6 @@ class Progress:
         self.done += count
         self.bar.update(count)
 
-    def extend(self, count: int) -> None:
-        """More to do than was known at the start."""
-        self.total += count
-        self.bar.total = self.total
-
     def left(self) -> str:
         """Time left at the mean rate so far, as text."""
         seconds = time.perf_counter() - self.started
