@@ -23,9 +23,12 @@ def data_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of the real data packs; the test is skipped, and listed with the reason, where it is missing."""
+    """The folder of the real data packs. Named in AUGLENS_DATA it must be there: the test fails where it is not.
+    Without that variable, as on a machine that has no packs, the test is skipped, and listed with the reason."""
     folder = data_folder()
     if not (folder / "build_cifar10.py").exists():
+        if "AUGLENS_DATA" in os.environ:
+            pytest.fail(f"AUGLENS_DATA: no real data in {folder}; name the folder of the packs, or unset it")
         pytest.skip(f"no real data in {folder}; set AUGLENS_DATA")
     return folder
 
