@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from auglens import artifacts, figures
 from auglens.stages import collected, pictures
 
+ROOT = Path(__file__).parents[1]
 CLASSES = ("a", "b", "c")
 
 
@@ -78,3 +85,35 @@ def test_pictures_come_cell_by_cell_whoever_draws_them(
 
 def test_nothing_new_draws_nothing() -> None:
     assert list(pictures.draw([], CLASSES)) == []
+
+
+def test_an_interrupt_ends_the_drawing_processes_without_a_word(tmp_path):
+    script = tmp_path / "study.py"
+    script.write_text(
+        "from functools import partial\n"
+        "from pathlib import Path\n"
+        "from auglens.stages import collected\n"
+        "from tests.test_drawings import slow_figure\n"
+        "if __name__ == '__main__':\n"
+        "    collected.available_threads = lambda: 2\n"
+        f"    with collected.Drawings(Path({str(tmp_path)!r})) as drawings:\n"
+        "        drawings.add({f'{n}.svg': partial(slow_figure, n) for n in range(40)})\n"
+        "        print('begun', flush=True)\n"
+        "        drawings.finish([f'{n}.svg' for n in range(40)])\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])},
+    )  # fmt: skip
+    assert process.stdout.readline() == "begun\n"
+    time.sleep(0.5)  # the processes import matplotlib
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "KeyboardInterrupt" in told  # of the process itself, which the command line turns into a sentence
+    assert "SpawnProcess" not in told
+
+
+def slow_figure(n: int) -> Figure:
+    time.sleep(0.2)
+    return Figure()

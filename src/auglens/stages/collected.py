@@ -15,6 +15,7 @@ from auglens import artifacts, config, figures, stats
 from auglens.config import REFERENCE
 from auglens.metrics.threads import available_threads
 from auglens.stages import layout
+from auglens.stages.processes import deaf_to_interrupts
 
 # A partial of a function of `figures`: what it is given goes to another process.
 Drawing = Callable[[], Figure]
@@ -103,8 +104,9 @@ class Drawings:
             # Spawned, not forked: the threads of pyarrow and BLAS do not survive a fork.
             self.pool = ProcessPoolExecutor(min(cores, MOST_PROCESSES), mp_context=get_context("spawn"))
         if self.pool is not None:
-            for name, drawing in self.held.items():
-                self.sent[name] = self.pool.submit(_draw, self.folder / name, drawing)
+            with deaf_to_interrupts():
+                for name, drawing in self.held.items():
+                    self.sent[name] = self.pool.submit(_draw, self.folder / name, drawing)
             self.held.clear()
 
     def finish(self, names: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 from auglens import artifacts
 from auglens.metrics import confusion_matrix
 from auglens.metrics.threads import available_threads
+from auglens.stages.processes import deaf_to_interrupts
 
 CURVES, CONFUSION = "curves.png", "confusion.png"
 AT_ONCE = 8  # cells that a process is given
@@ -42,7 +43,9 @@ def draw(cells: Sequence[Cell], classes: Sequence[str]) -> Iterator[dict[str, Pa
     # Spawned, not forked: the threads of MLflow and pyarrow do not survive a fork.
     pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
     try:
-        for drawn in pool.map(_draw, *zip(*parts, strict=True)):
+        with deaf_to_interrupts():
+            drawing = pool.map(_draw, *zip(*parts, strict=True))
+        for drawn in drawing:
             yield from drawn
     finally:
         pool.shutdown(cancel_futures=True)
