@@ -9,15 +9,25 @@ SOURCE ?=
 PROFILE ?=
 OVERRIDES := $(if $(PROFILE),profile=$(PROFILE)) $(if $(DATA),data=$(DATA)) $(if $(SOURCE),data.source=$(SOURCE))
 
-.PHONY: study ui test bench check figures clean
+.PHONY: study cells ui test bench check figures clean
 
-# Install, run the study (make study DATA=cifar10 SOURCE=path PROFILE=cpu), say where its results are.
+JOBS ?=
+
+# Install, run the study (make study DATA=cifar10 SOURCE=path PROFILE=cpu JOBS=2), say where its results are.
 study: $(BIN)/.installed
 	$(if $(strip $(OVERRIDES)),auglens compose $(OVERRIDES))
+	$(if $(JOBS),$(MAKE) --no-print-directory cells JOBS=$(JOBS))
 	dvc repro
 	@echo
 	@echo "report: $(CURDIR)/reports/index.html"
 	@echo "runs:   make ui   (http://127.0.0.1:5000)"
+
+# DVC runs one stage after another. This runs JOBS cells at a time, each with train.threads threads of its own.
+ONE := dvc --wait-for-lock repro --quiet --single-item
+cells:
+	dvc repro --quiet plan
+	dvc stage list --name-only | sed -n 's/^train//p' | xargs -P $(or $(JOBS),2) -I{} $(ONE) train{} explain{}
+	dvc stage list --name-only | sed -n 's/^train//p' | xargs -P $(or $(JOBS),2) -I{} $(ONE) measure{}
 
 ui: $(BIN)/.installed
 	auglens ui

@@ -182,6 +182,40 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(first: First, tmp_pat
     assert (project.folder / "models/noise-1.safetensors").read_bytes() == interrupted
 
 
+def test_what_equal_cells_share_is_made_once(first: First, tmp_path: Path) -> None:
+    project = first[0].copied(tmp_path / "project")
+    outputs = ("models/equalize-*", "cams/equalize-*/*")
+    before = project.bytes(*outputs)
+    taken = project.run("auglens", "explain", "equalize-2").stdout
+    assert "taken over" in taken
+    assert project.bytes(*outputs) == before
+    shutil.rmtree(project.folder / ".auglens")
+    assert "taken over" not in project.run("auglens", "explain", "equalize-2").stdout
+    assert project.bytes(*outputs) == before
+    shutil.rmtree(project.folder / ".auglens")
+    both = [
+        subprocess.Popen(
+            ["auglens", "train", cell], cwd=project.folder, env=environment(), stdout=subprocess.PIPE, text=True
+        )
+        for cell in ("equalize-1", "equalize-2")
+    ]
+    told = [process.communicate(timeout=300)[0] for process in both]
+    assert sorted("taken over" in text for text in told) == [False, True]
+    assert sorted("waiting for its result" in text for text in told) == [False, True]
+    assert project.bytes(*outputs) == before
+
+
+def test_cells_side_by_side_are_those_of_a_run_one_by_one(first: First, tmp_path: Path) -> None:
+    done = first[0]
+    project = fresh(tmp_path / "project")
+    project.run("make", "cells", "JOBS=2")
+    assert of_cells(project.repro()) == []
+    patterns = RESULTS[:3]
+    assert project.bytes(*patterns) == done.bytes(*patterns)
+    locks = [yaml.safe_load((one.folder / "dvc.lock").read_text()) for one in (project, done)]
+    assert locks[0] == locks[1]
+
+
 def test_a_training_that_is_fed_live_ends_in_the_one_run_of_its_cell(first: First, tmp_path: Path) -> None:
     project = first[0].copied(tmp_path / "project")
     project.set("tracking.live=true", "aug.names=[noise]", "seeds=[3]")

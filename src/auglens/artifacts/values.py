@@ -17,9 +17,12 @@ Array = np.ndarray[Any, Any]
 
 
 def sha256(path: Path | str) -> str:
-    """Hexadecimal digest of a file's content."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Hexadecimal digest of a file's content; ValueError where it is missing."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; run `dvc repro` to make it") from None
 
 
 def hash_values(values: object) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,28 +45,17 @@ def run() -> None:
     if REFERENCE in absent:
         raise ValueError("collect: the reference has no maps, and nothing can be compared; run `dvc repro` first")
 
-    found: dict[str, tracking.FoundRun] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         records = list(spread(lambda entry: record(entry, index, manifest, folder, settings), complete))
         own = [own_cell(record) for record in records]
-        try:
-            tracker = tracking.Tracker.connect(settings.tracking.uri, settings.tracking.experiment, layout.root())
-            pictured = partial(with_pictures, classes=manifest["classes"], folder=folder)
-            outcomes = Counter(published.outcome for published in tracker.publish_all(records, pictured))
-            counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
-            print(f"collect: {len(records)} cells in MLflow ({counts})")
-            if settings.collect.scope == "study":
-                found = {run.run_id: run for run in tracker.query(index["study_key"])}
-        except tracking.StoreUnavailable as error:
-            print(
-                f"collect: {error}; comparing the cells that are here: the next `auglens collect` publishes them"
-            )
-    tracking.refuse_foreign(list(found.values()), index["reference_train_key"])
+        pictured = partial(with_pictures, classes=manifest["classes"], folder=folder)
+        tracker, runs = publish(records, pictured, index["study_key"], settings)
+    tracking.refuse_foreign(list(runs.values()), index["reference_train_key"])
     planned = {entry["aug"]: entry["aug_key"] for entry in index["cells"]}
-    cells, left_out = choose(own, [found_cell(run) for run in found.values()], planned)
+    cells, left_out = choose(own, [found_cell(run) for run in runs.values()], planned)
     sources = {
-        cell.cell: fetch(tracker, found[cell.run_id], variant) if cell.run_id else files(cell.cell, variant)
+        cell.cell: fetch(tracker, runs[cell.run_id], variant) if cell.run_id else files(cell.cell, variant)
         for cell in cells
     }
     save(cells, sources, index, settings, absent)
@@ -74,6 +63,34 @@ def run() -> None:
         print(f"collect: left out, since their aug has other parameters: {', '.join(left_out)}")
     if absent:
         print(f"collect: absent: {', '.join(absent)} (run `dvc repro -k`, then `auglens collect`)")
+
+
+def publish(
+    records: Sequence[tracking.CellRecord], pictured: tracking.Complete, study_key: str, settings: config.Config
+) -> tuple[tracking.Tracker | tracking.NullTracker, dict[str, tracking.FoundRun]]:
+    """(the tracker, run id → finished run of the study). No runs where the store is away, and where it has ours
+    alone and nothing has happened to it since it was given all this."""
+    uri, experiment = tracking.store_uri(settings.tracking.uri, layout.root()), settings.tracking.experiment
+    scope, keys = settings.collect.scope, {record.keys["cell_key"] for record in records}
+    told = [experiment, scope, study_key, [[record.keys["cell_key"], record.content] for record in records]]
+    receipt = tracking.Receipt(layout.receipt(), uri, told)
+    if receipt.holds():
+        print(f"collect: {len(records)} cells in MLflow ({len(records)} unchanged)")
+        return tracking.NullTracker(), {}
+    try:
+        tracker = tracking.Tracker.connect(uri, experiment, layout.root())
+        published = tracker.publish_all(records, pictured)
+        outcomes = Counter(one.outcome for one in published)
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+        print(f"collect: {len(records)} cells in MLflow ({counts})")
+        state = receipt.state()
+        runs = {run.run_id: run for run in tracker.query(study_key)} if scope == "study" else {}
+    except tracking.StoreUnavailable as error:
+        print(f"collect: {error}; comparing the cells that are here: the next `auglens collect` publishes them")
+        return tracking.NullTracker(), {}
+    if {run.keys["cell_key"] for run in runs.values()} <= keys:
+        receipt.write(state, records, published)
+    return tracker, runs
 
 
 def save(cells: list[StudyCell], sources: Mapping[str, Mapping[str, Path]], index: Mapping[str, Any],

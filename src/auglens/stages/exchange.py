@@ -149,7 +149,9 @@ def found_cell(run: tracking.FoundRun) -> StudyCell:
     return StudyCell(run.cell, run.aug, run.seed, aug_key, run.keys["cell_key"], digest, run.run_id, run.started)
 
 
-def fetch(tracker: tracking.Tracker, run: tracking.FoundRun, variant: str) -> dict[str, Path]:
+def fetch(
+    tracker: tracking.Tracker | tracking.NullTracker, run: tracking.FoundRun, variant: str
+) -> dict[str, Path]:
     """The artefacts of a run that was published elsewhere, checked against the hash that it carries."""
     folder = layout.fetched(run.tags["files"])
     paths = {name: folder / name for name in files(run.cell, variant)}

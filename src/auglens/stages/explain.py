@@ -1,55 +1,37 @@
-"""explain@cell: a checkpoint + test images → raw maps, logits and targets, for both targets in one pass."""
+"""explain@cell: a checkpoint + test images → raw maps, logits and targets, for both targets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from typing import Any
 
-import torch
-
-from auglens import artifacts, compat
-from auglens.config import ModelConfig, other_variant
-from auglens.data.views import View, to_unit
-from auglens.device import deterministic, find_device
-from auglens.models import build, load_weights
-from auglens.own import loading
-from auglens.progress import Progress
-from auglens.saliency import explain_each, target_layer
-from auglens.stages import layout
+from auglens import artifacts
+from auglens.config import other_variant
+from auglens.stages import layout, once
 
 
 def run(cell: str) -> None:
-    compat.tune_allocator()
-    spec = artifacts.load_json(
-        layout.maps_spec(cell), ("train_key", "map_key", "variant", "method", "target", "layer")
-    )
-    method = spec["method"]
-    if "own" in spec:
-        method = loading.load(spec["own"], {method: spec["code"]}).functions[method]
-    prepared = artifacts.load_prepared(layout.SPLITS)
-    tensors, metadata = artifacts.load_checkpoint(layout.checkpoint(cell))
-    settings = ModelConfig(**metadata["model"])
-    device = find_device(spec["device"])
-    with deterministic(spec["threads"]):
-        model = build(settings, len(metadata["classes"]), init_seed=0)
-        load_weights(model, tensors)
-        model.to(device)
-        layer = target_layer(model, spec["layer"], image_size=settings.image_size)
-        view = View(settings.image_size, metadata["mean"], metadata["std"])
-        rows, size = prepared.test, spec["batch_size"]
-        labels = prepared.labels[rows]
-        progress = Progress(f"explain {cell}", len(rows), unit="image")
+    keys = ("train_key", "map_key", "variant", "method", "target", "layer")
+    spec = artifacts.load_json(layout.maps_spec(cell), keys)
+    if not once.shared("map_key", spec["map_key"]):
+        explain(cell, spec)
+        return
+    outputs = [layout.maps(cell, variant) for variant in (spec["variant"], other_variant(spec["variant"]))]
+    work = once.work(spec["map_key"], artifacts.sha256(layout.checkpoint(cell)))
+    with once.alone(work, f"explain {cell}"):
+        if work.exists():
+            for path in outputs:
+                with artifacts.atomic(path) as temporary:
+                    shutil.copyfile(work / path.name, temporary)
+            print(f"explain {cell}: the same model as another cell's: its maps are taken over")
+            return
+        explain(cell, spec)
+        with artifacts.atomic_folder(work) as folder:
+            for path in outputs:
+                shutil.copyfile(path, folder / path.name)
 
-        def batches() -> Iterator[torch.Tensor]:
-            for start in range(0, len(rows), size):
-                images = prepared.images[rows[start : start + size]]
-                yield view(to_unit(torch.from_numpy(images).to(device)))
-                progress.advance(len(images))
 
-        targets = [None, labels] if spec["target"] == "predicted" else [labels, None]
-        with progress:
-            found = explain_each(model, batches(), targets, method=method, layer=layer, batch_size=size)
-    for variant, one in zip((spec["variant"], other_variant(spec["variant"])), found, strict=True):
-        saved = artifacts.Maps(one.raw, one.logits, one.targets, settings.image_size, spec["map_key"])
-        artifacts.save_maps(layout.maps(cell, variant), saved)
-    height, width = found[0].raw.shape[1:]
-    print(f"explain {cell}: {len(rows)} maps of {height} × {width} at {layer}")
+def explain(cell: str, spec: dict[str, Any]) -> None:
+    from auglens.stages import explaining  # torch and timm: not for maps that are taken over
+
+    explaining.run(cell, spec)

@@ -22,8 +22,13 @@ def root() -> Path:
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()
 
 
+def receipt() -> Path:
+    """What the MLflow store was last given."""
+    return root() / ".auglens/published.json"
+
+
 def work(fingerprint: str) -> Path:
-    """Where the state of an unfinished training lies, outside every stage's outputs."""
+    """Where an unfinished training's state lies, and what several cells share, outside every stage's outputs."""
     return root() / ".auglens/work" / fingerprint
 
 

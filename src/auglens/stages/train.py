@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import auglens
 from auglens import artifacts
 from auglens.own import loading
-from auglens.stages import layout
-
-
-def fingerprint(spec: dict[str, Any]) -> str:
-    """What a saved state must agree with to be gone on from: the train key, the code and the libraries."""
-    root = Path(auglens.__file__).parent
-    sources = sorted(path for path in root.rglob("*.py") if "stages" not in path.parts and path.name != "cli.py")
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-    return artifacts.hash_values([spec["train_key"], code, metadata.version("torch")])
+from auglens.stages import layout, once
 
 
 def save(cell: str, spec: dict[str, Any], checkpoint: Path, report: dict[str, Any]) -> None:
@@ -30,28 +19,23 @@ def save(cell: str, spec: dict[str, Any], checkpoint: Path, report: dict[str, An
     artifacts.save_json(layout.training_report(cell), head | report)
 
 
-def shared(spec: dict[str, Any]) -> bool:
-    """Whether another cell of the plan has the same train key (its seed decides nothing)."""
-    cells = artifacts.load_json(layout.INDEX, ("cells",))["cells"]
-    return sum(other["train_key"] == spec["train_key"] for other in cells) > 1
-
-
 def run(cell: str) -> None:
     spec = artifacts.load_json(layout.train_spec(cell), ("train_key", "model", "train", "parts", "streams"))
     if "own" in spec:
         loading.load(spec["own"], {part["name"]: part["code"] for part in spec["parts"] if "code" in part})
-    work = layout.work(fingerprint(spec))
+    work = once.work(spec["train_key"])
     finished, finished_report = work / "finished.safetensors", work / "finished.json"
-    if finished_report.exists():
-        print(f"train {cell}: the same training as another cell's (its seed decides nothing): taken over")
-        save(cell, spec, finished, artifacts.load_json(finished_report))
-        return
-    from auglens.stages import fitting  # torch and timm: not for a training that is taken over
+    with once.alone(work, f"train {cell}"):
+        if finished_report.exists():
+            print(f"train {cell}: the same training as another cell's (its seed decides nothing): taken over")
+            save(cell, spec, finished, artifacts.load_json(finished_report))
+            return
+        from auglens.stages import fitting  # torch and timm: not for a training that is taken over
 
-    report = fitting.run(cell, spec, work, finished)
-    save(cell, spec, finished, report)
-    if shared(spec):
-        artifacts.save_json(finished_report, report)
-        (work / "state.pt").unlink(missing_ok=True)
-    else:
-        shutil.rmtree(work)
+        report = fitting.run(cell, spec, work, finished)
+        save(cell, spec, finished, report)
+        if once.shared("train_key", spec["train_key"]):
+            artifacts.save_json(finished_report, report)
+            (work / "state.pt").unlink(missing_ok=True)
+        else:
+            shutil.rmtree(work)

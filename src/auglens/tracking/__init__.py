@@ -5,6 +5,8 @@ Importing this package imports no MLflow; `Tracker.connect` does.
 """
 
 from auglens.tracking.live import LiveFeed
+from auglens.tracking.publish import Complete
+from auglens.tracking.receipts import Receipt
 from auglens.tracking.records import (
     CellIdentity,
     CellRecord,
@@ -23,11 +25,13 @@ __all__ = [
     "CellIdentity",
     "CellRecord",
     "Column",
+    "Complete",
     "DatasetRecord",
     "FoundRun",
     "LiveFeed",
     "NullTracker",
     "Published",
+    "Receipt",
     "RunTable",
     "StoreUnavailable",
     "Tracker",

@@ -134,7 +134,7 @@ def _keep(store: Store, record: CellRecord, there: Mapping[str, list[Any]], kept
     with store.reaching(f"publishing {record.cell}"):
         runs = _finished(there, record) + _left(there, record)
         _delete(store, [run for run in runs if run is not kept])
-        return Published(record.cell, kept.info.run_id, "unchanged")
+        return Published(record.cell, kept.info.run_id, "unchanged", local_folder(kept.info.artifact_uri))
 
 
 def _publish(store: Store, record: CellRecord, there: Mapping[str, list[Any]]) -> Published:
@@ -151,7 +151,7 @@ def _publish(store: Store, record: CellRecord, there: Mapping[str, list[Any]]) -
         _delete(store, [run for run in finished + left if run is not trained])
         store.client.set_terminated(run_id, FINISHED)
         outcome: Outcome = "completed" if trained else "replaced" if finished else "created"
-        return Published(record.cell, run_id, outcome)
+        return Published(record.cell, run_id, outcome, local_folder(run.info.artifact_uri))
 
 
 def open_run(store: Store, cell: CellIdentity, tags: Mapping[str, str] | None = None) -> Any:

@@ -129,11 +129,14 @@ class FoundRun:
 
 @dataclass(frozen=True)
 class Published:
-    """Where a record ended up, and what that took. `off`: nothing was published."""
+    """Where a record ended up, and what that took. `off`: nothing was published.
+
+    folder: of its artefacts, where that is on this machine."""
 
     cell: str
     run_id: str
     outcome: Outcome
+    folder: Path | None = None
 
 
 def content_digest(

@@ -99,7 +99,7 @@ def open_store(uri: str, experiment: str, root: Path) -> Store:
         from mlflow.tracking import MlflowClient
 
         wanted = _artifact_location(uri, root)
-        database = _sqlite_path(uri)
+        database = sqlite_path(uri)
         if wanted and database and not database.exists():
             # Else the experiment that `mlflow run` uses would keep its files in our working directory.
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -161,7 +161,8 @@ def _masked(text: str) -> str:
     return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", text)
 
 
-def _sqlite_path(uri: str) -> Path | None:
+def sqlite_path(uri: str) -> Path | None:
+    """The database file of a SQLite store, or None of any other."""
     if not uri.startswith("sqlite:///") or ":memory:" in uri:
         return None
     return Path(unquote(uri.removeprefix("sqlite:///").split("?", 1)[0]))
@@ -171,7 +172,7 @@ def _sqlite_path(uri: str) -> Path | None:
 def _lock(uri: str) -> Iterator[None]:
     from filelock import FileLock
 
-    database = _sqlite_path(uri)
+    database = sqlite_path(uri)
     if database is not None:
         path = database.with_name(f"{database.name}.lock")
     else:  # a server: the processes of this user on this machine
@@ -183,7 +184,7 @@ def _lock(uri: str) -> Iterator[None]:
 
 def _artifact_location(uri: str, root: Path) -> str | None:
     """Where a new experiment keeps its files: beside the SQLite file, or in `root`; a server decides."""
-    database = _sqlite_path(uri)
+    database = sqlite_path(uri)
     if database is not None:
         return (database.parent / ARTIFACTS).as_uri()
     return (root.resolve() / ARTIFACTS).as_uri() if re.match("postgresql|mysql|mssql|sqlite", uri) else None

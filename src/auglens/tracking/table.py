@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from auglens.tracking.publish import FINISHED, found_run
 from auglens.tracking.records import PREFIX, FoundRun
-from auglens.tracking.store import SETTINGS, Store, _sqlite_path, reaching, store_uri
+from auglens.tracking.store import SETTINGS, Store, reaching, sqlite_path, store_uri
 
 Value = str | int | float | bool | datetime | None
 Kind = Literal["run", "parameter", "metric"]
@@ -78,7 +78,7 @@ def read_table(uri: str | None, experiment: str, root: Path, *, every: bool = Fa
     address = store_uri(uri, root)
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    database = _sqlite_path(address)
+    database = sqlite_path(address)
     if database is not None and not database.is_file():
         raise ValueError(f"{database}: no such file; run `dvc repro`: its last stages publish every run")
     with reaching(address, "reading its runs"):

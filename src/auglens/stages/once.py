@@ -1,0 +1,48 @@
+"""Work that is done once, however many cells of the plan need its result and however many processes ask for it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+import auglens
+from auglens import artifacts
+from auglens.stages import layout
+
+COMPUTES = ("explaining.py", "fitting.py")  # of the stages: the others only say what is read and written
+
+
+def work(*decided_by: str) -> Path:
+    """The folder of a result or an unfinished state that `decided_by`, the code and torch decide."""
+    root = Path(auglens.__file__).parent
+    found = (path for path in root.rglob("*.py") if "stages" not in path.parts or path.name in COMPUTES)
+    sources = sorted(path for path in found if path.name != "cli.py")
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    return layout.work(artifacts.hash_values([*decided_by, code, metadata.version("torch")]))
+
+
+@contextlib.contextmanager
+def alone(folder: Path, doing: str) -> Iterator[None]:
+    """One process at a time works on `folder`; another waits, and says so. A killed one frees it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{doing}: another process is at the same work; waiting for its result", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def shared(kind: str, key: str) -> bool:
+    """Whether several cells of the plan have this train key or map key (their seed decides nothing)."""
+    cells = artifacts.load_json(layout.INDEX, ("cells",))["cells"]
+    return sum(cell[kind] == key for cell in cells) > 1
