@@ -1,10 +1,11 @@
 """The whole study, three augs and one seed on 2,000 + 500 images, through `dvc repro` against a script by hand.
 
 Ours: a copy of the project in a folder of its own, from `prepare` to the report, tracking and analysis included,
-every process start included. Peer: `benchmarks.naive_study`, one process. Limit: the bare steps of the same
-trainings and explanations on ready tensors, in one process, under our allocator.
+every process start included; two cells at a time, a thread each, as `make study JOBS=2` runs them. Peer:
+`benchmarks.naive_study`, one process of two threads. Limit: the bare steps of the same trainings and explanations on
+ready tensors, in one process of two threads, under our allocator.
 
-    python -m benchmarks.study [--repetitions 5] [--epochs 1] [--model efficientnet_b0]
+    python -m benchmarks.study [--repetitions 5] [--epochs 1] [--model efficientnet_b0] [--jobs 2]
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from auglens.metrics.threads import available_threads
 from benchmarks import timing
 from benchmarks.data import cifar_layout
 
@@ -59,15 +61,17 @@ def project(folder: Path, settings: Sequence[str]) -> Path:
     return folder
 
 
-def run_ours(folder: Path, data: Path, model: str, epochs: int) -> tuple[float, str]:
+def run_ours(folder: Path, data: Path, model: str, epochs: int, jobs: int) -> tuple[float, str]:
     settings = [
         "data=cifar10", f"data.source={data}", f"model={model}", f"model.image_size={SIZE}",
         f"model.output_stride={STRIDE}", "model.dropout=0", "model.drop_path=0", "train=paper", "train.device=cpu",
         f"train.epochs={epochs}", f"train.batch_size={BATCH}", f"aug.names=[{','.join(AUGS)}]", "seeds=[1]",
+        f"train.threads={max(available_threads() // jobs, 1)}",
     ]  # fmt: skip
     project(folder, settings)
     started = time.perf_counter()
-    told = call(folder, "dvc", "repro")
+    told = call(folder, "make", "cells", f"JOBS={jobs}") if jobs > 1 else ""
+    told += call(folder, "dvc", "repro")
     return time.perf_counter() - started, told
 
 
@@ -163,6 +167,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=timing.REPETITIONS)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--model", default="efficientnet_b0")
+    parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
     found = {name: timing.Timed() for name in ("ours", "by hand", "bare steps")}
     with tempfile.TemporaryDirectory() as name:
@@ -176,7 +181,7 @@ def main() -> None:
                 place = folder / f"{contender.replace(' ', '_')}-{turn}"
                 place.mkdir()
                 if contender == "ours":
-                    seconds, told = run_ours(place, data, given.model, given.epochs)
+                    seconds, told = run_ours(place, data, given.model, given.epochs, given.jobs)
                 elif contender == "by hand":
                     seconds = run_naive(place, data, given.model, given.epochs)
                 else:
@@ -198,6 +203,7 @@ def main() -> None:
             differences=apart,
             tolerances=TOLERANCE,
             data=kind,
+            jobs=given.jobs,
             stages=by_stage(told),
         )
 
