@@ -1,9 +1,9 @@
 """The whole study, three augs and one seed on 2,000 + 500 images, through `dvc repro` against a script by hand.
 
-Ours: a copy of the project in a folder of its own, from `prepare` to the report, tracking and analysis included,
-every process start included; two cells at a time, a thread each, as `make study JOBS=2` runs them. Peer:
-`benchmarks.naive_study`, one process of two threads. Limit: the bare steps of the same trainings and explanations on
-ready tensors, in one process of two threads, under our allocator.
+Ours: a copy of the project in a folder of its own, from `prepare` to the report, tracking, analysis and every
+process start included; two cells at a time, a thread each, as `make study JOBS=2` runs them. Peer:
+`benchmarks.naive_study`, one process of two threads. Limit: the bare steps of the same trainings and explanations
+on ready tensors, in one process of two threads, under our allocator.
 
     python -m benchmarks.study [--repetitions 5] [--epochs 1] [--model efficientnet_b0] [--jobs 2]
 """
