@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from auglens.own import Range, augmentation, map_method, metric
 from auglens.rng import fractions
-from auglens.saliency.gradcam import Found, select
+from auglens.saliency.contract import Found, select
 
 
 @augmentation(

@@ -12,7 +12,7 @@ from scipy.special import softmax
 from auglens.config import ModelConfig
 from auglens.models import build
 from auglens.saliency import METHODS, Explanation, explain, explain_each
-from auglens.saliency.gradcam import gradcam
+from auglens.saliency.cams import gradcam
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from torch import nn
 from auglens.config import ModelConfig
 from auglens.models import build
 from auglens.saliency import explain
-from auglens.saliency.gradcam import gradcam
+from auglens.saliency.cams import gradcam
 from auglens.saliency.hooks import frozen
 
 pytestmark = pytest.mark.filterwarnings("ignore:maps.layer")

@@ -3,6 +3,7 @@
 Pure numpy and scipy; no torch. Every definition: docs/metrics.md.
 """
 
+from auglens.metrics.localization import LOCALIZATION, localization, localization_floors
 from auglens.metrics.maps import compare_maps, is_constant, map_metric_names
 from auglens.metrics.pairwise import compare_all, to_fixed
 from auglens.metrics.performance import SCORES, Scores, classification_scores, confusion_matrix
@@ -15,6 +16,7 @@ __all__ = [
     "FURTHER",
     "HIGHER_IS_CLOSER",
     "KLD_EPS",
+    "LOCALIZATION",
     "SCORES",
     "Scores",
     "class_kld",
@@ -25,6 +27,8 @@ __all__ = [
     "confusion_matrix",
     "higher_is_closer",
     "is_constant",
+    "localization",
+    "localization_floors",
     "map_metric_names",
     "softmax",
     "to_fixed",

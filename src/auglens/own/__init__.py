@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from auglens.saliency.gradcam import Method
+    from auglens.saliency.contract import Method
 
     Kernel = Callable[[Tensor, NDArray[np.uint64], Mapping[str, Any]], Tensor]
     Metric = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.float64]]
@@ -47,7 +47,7 @@ def augmentation(
 
 def map_method(*, definition: str) -> Callable[[MethodT], MethodT]:
     """A way of explaining: (model, layer, images [B,3,H,W], targets int64 [B] or None) →
-    (raw float32 [B,h,w], logits float32 [B,C], targets int64 [B]), as `auglens.saliency.gradcam.Method`."""
+    (raw float32 [B,h,w], logits float32 [B,C], targets int64 [B]), as `auglens.saliency.contract.Method`."""
     return lambda function: function
 
 

@@ -19,7 +19,7 @@ from auglens import rng
 from auglens.config import Config
 from auglens.device import deterministic, find_device
 from auglens.own.loading import Own
-from auglens.saliency.gradcam import Found
+from auglens.saliency.contract import Found
 from auglens.saliency.hooks import frozen
 from auglens.saliency.layers import SMALLEST
 

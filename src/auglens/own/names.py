@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 from auglens.data.augmentations import schema
 
 AUGMENTATION, MAP_METHOD, METRIC = KINDS = ("augmentation", "map_method", "metric")
-METHODS = ("gradcam",)  # auglens's own; the rooms that need no torch know them from here
+# auglens's own; the rooms that need no torch know them from here. The second half has maps as large as the image.
+OF_LAYER = ("cam", "gradcam", "gradcam++", "scorecam", "xgradcam", "layercam", "eigencam", "hirescam")
+OF_PIXELS = (
+    "gradient", "inputxgradient", "guided_backprop", "guided_gradcam", "smoothgrad", "integrated_gradients",
+)  # fmt: skip
+METHODS = (*OF_LAYER, *OF_PIXELS)
 FURTHER = ("ssim", "js", "emd", "centre_shift")
 # Column, score and figure names that a metric would be confused with.
 COLUMNS = (

@@ -9,9 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from auglens.saliency.explanation import METHODS, Explanation, explain, explain_each
+    from auglens.saliency.explanation import Explanation, explain, explain_each
     from auglens.saliency.finishing import finish
     from auglens.saliency.layers import check_map_size, map_size, target_layer
+    from auglens.saliency.methods import METHODS
 
 __all__ = [
     "METHODS",
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "METHODS": "explanation",
+    "METHODS": "methods",
     "Explanation": "explanation",
     "explain": "explanation",
     "explain_each": "explanation",

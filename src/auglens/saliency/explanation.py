@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from auglens.saliency.gradcam import Found, Method, gradcam, gradcam_each, select
+from auglens.saliency import methods
+from auglens.saliency.contract import Found, Method
 from auglens.saliency.hooks import frozen
 from auglens.saliency.layers import FEATURES, checking, find_layer
-
-METHODS: dict[str, Method] = {"gradcam": gradcam}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +48,7 @@ def explain(
 ) -> Explanation:
     """Explain `images`, normalised floats [N, 3, H, W] or an iterable of such batches, on the model's device.
 
-    method: a name, or a function that keeps the contract of `gradcam.Method`.
+    method: a name, or a function that keeps the contract of `contract.Method`.
     targets: the classes to explain, integers [N]; None = the class predicted, image by image.
     layer: what `target_layer` takes; None = `features`.
     batch_size: images at a time; a longer batch is cut. It changes results by rounding alone.
@@ -72,10 +70,10 @@ def explain_each(
 ) -> list[Explanation]:
     """`explain` for each of several `targets`, as [None, labels], in one pass over the images.
 
-    Grad-CAM runs the network once for all of them. A method of one's own runs once more for the images whose
+    The class activation maps run the network once for all of them. Others run once more for the images whose
     target is another than the first. Where the target is the first's, so is the map, to the last bit.
     """
-    apply = _each(method)
+    apply, looks = methods.each(method), methods.find(method) not in methods.OF_PIXELS.values()
     wanted = [_targets(one) for one in targets]
     if not wanted:
         raise ValueError(
@@ -106,7 +104,7 @@ def explain_each(
             # Convolutions run up to twice as fast on it, whatever the format of the weights.
             batch = batch.to(like.device, like.dtype, memory_format=torch.channels_last)
             # The first batch says how large the maps are: a blank image would cost as much as one of these.
-            with contextlib.nullcontext() if found else checking(model, name, size):
+            with contextlib.nullcontext() if found or not looks else checking(model, name, size):
                 found.append(apply(model, name, batch, chosen))
     _count(given, done)
     # What is found stays on its device until here: a GPU need not wait for each batch's copy.
@@ -114,40 +112,6 @@ def explain_each(
         Explanation(*(torch.cat(parts).cpu().numpy() for parts in zip(*batches_of_one, strict=True)))
         for batches_of_one in zip(*found, strict=True)
     ]
-
-
-Each = Callable[[nn.Module, str, Tensor, Sequence[Tensor | None]], list[Found]]
-
-
-def _each(method: str | Method) -> Each:
-    """The method for several sets of targets at once."""
-    if isinstance(method, str):
-        method = _method(method)
-    if method is gradcam:
-        return gradcam_each
-
-    def apply(model: nn.Module, layer: str, images: Tensor, wanted: Sequence[Tensor | None]) -> list[Found]:
-        first = Found(*method(model, layer, images, wanted[0]))
-        found = [first]
-        for targets in wanted[1:]:
-            chosen = select(first.logits, targets)
-            differ = (chosen != first.targets).nonzero()[:, 0]
-            raw = first.raw.clone()
-            if len(differ):
-                some = images[differ].contiguous(memory_format=torch.channels_last)
-                raw[differ] = Found(*method(model, layer, some, chosen[differ])).raw
-            found.append(Found(raw, first.logits, chosen))
-        return found
-
-    return apply
-
-
-def _method(method: str) -> Method:
-    if method not in METHODS:
-        near = difflib.get_close_matches(method, METHODS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(METHODS)}"
-        raise ValueError(f"maps.method: no method {method!r}; {hint}")
-    return METHODS[method]
 
 
 def _batches(images: Tensor | Iterable[Tensor], batch_size: int) -> Iterator[Tensor]:

@@ -78,3 +78,15 @@ def cut_at(model: nn.Module, layer: str) -> Iterator[list[Tensor]]:
         yield leaves
     finally:
         handle.remove()
+
+
+@contextlib.contextmanager
+def outputs_at(model: nn.Module, layer: str) -> Iterator[list[Tensor]]:
+    """What the layer gives, call by call, as it was before anything changed it in place."""
+    outputs: list[Tensor] = []
+    hook = lambda _module, _inputs, output: outputs.append(output.clone())  # noqa: E731
+    handle = model.get_submodule(layer).register_forward_hook(hook)
+    try:
+        yield outputs
+    finally:
+        handle.remove()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from auglens.saliency.finishing import as_size
 from auglens.saliency.hooks import Call, frozen, recording
+from auglens.saliency.tokens import as_maps, grid_of
 
 FEATURES, LAST_CONV = "features", "last_conv"
 SMALLEST, COARSE = 4, 7  # cells along a side: below the first a map is refused, below the second warned about
@@ -24,12 +26,13 @@ Size = int | tuple[int, int]
 def target_layer(model: nn.Module, layer: str = FEATURES, *, image_size: Size | None = None) -> str:
     """The name of the module whose output is explained, for images of `image_size` pixels.
 
-    `features`: whose output is the last spatial map, the one that the head pools (timm's `forward_features`);
+    `features`: whose output is the last spatial map, the one that the head pools (timm's `forward_features`); of a
+    vision transformer the first norm of its last block, the last whose patches all reach the class token;
     `last_conv`: the Conv2d that runs last on a spatial map (EfficientNet's `conv_head`), not one of squeeze
     and excitation or after the pooling; anything else: a module's name (the two words stay words even where a
     module bears such a name). `image_size` defaults to the one that timm states for the model.
 
-    ValueError: no such module, or no map [N, C, h, w] there (vision transformers, channels-last networks).
+    ValueError: no such module, or no map there: neither [N, C, h, w] nor what `tokens.as_maps` makes one of.
     """
     size = _image_size(model, image_size)
     if layer == FEATURES:
@@ -53,7 +56,7 @@ def map_size(model: nn.Module, layer_name: str, image_size: Size) -> tuple[int, 
     if len(outputs) != 1:
         times = "never runs" if not outputs else f"runs {len(outputs)} times per image"
         raise ValueError(f"maps.layer: {layer_name!r} of {_label(model)} {times}, expected once; use features")
-    return _map_size(outputs[0], size, f"{layer_name!r} of {_label(model)}")
+    return _map_size(as_maps(model, outputs[0]), size, f"{layer_name!r} of {_label(model)}")
 
 
 def check_map_size(model: nn.Module, layer_name: str, image_size: Size) -> tuple[int, int]:
@@ -77,7 +80,7 @@ def checking(model: nn.Module, layer_name: str, size: tuple[int, int]) -> Iterat
     """`check_map_size` of whatever the module gives inside the block, instead of in a run of its own."""
 
     def check(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        found = _map_size(output, size, f"{layer_name!r} of {_label(model)}")
+        found = _map_size(as_maps(model, output), size, f"{layer_name!r} of {_label(model)}")
         _comparable(model, layer_name, size, found)
 
     handle = model.get_submodule(layer_name).register_forward_hook(check)
@@ -123,7 +126,11 @@ def _features(model: nn.Module, size: tuple[int, int]) -> tuple[str, tuple[int, 
         raise ValueError(f"maps.layer: {where}: no forward_features, as timm's have; name a module instead")
     with _tracing(model) as calls:
         output = forward_features(_blank(model, size))
-    found = _map_size(output, size, where)
+    if grid_of(model) is not None:
+        norms = [call for call in calls if re.fullmatch(r"blocks\.\d+\.norm1", call.name)]
+        if norms:
+            return norms[-1].name, _map_size(as_maps(model, norms[-1].output), size, where)
+    found = _map_size(as_maps(model, output), size, where)
     makers = [call.name for call in calls if _made(call, output)]
     if not makers:
         raise ValueError(f"maps.layer: {where}: no module's output is the map that the head pools; name a module")
@@ -161,7 +168,7 @@ def _map_size(output: Any, size: tuple[int, int], where: str) -> tuple[int, int]
             return height, width
     raise ValueError(
         f"maps.layer: {where} gives {shape}, expected a map [N, C, h, w]; "
-        "choose a convolutional model.name or a convolutional layer's name"
+        "choose another model.name or a convolutional layer's name"
     )
 
 
