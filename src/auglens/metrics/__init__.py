@@ -3,6 +3,7 @@
 Pure numpy and scipy; no torch. Every definition: docs/metrics.md.
 """
 
+from auglens.metrics.faithfulness import FAITHFULNESS, faithfulness
 from auglens.metrics.localization import LOCALIZATION, localization, localization_floors
 from auglens.metrics.maps import compare_maps, is_constant, map_metric_names
 from auglens.metrics.pairwise import compare_all, to_fixed
@@ -13,6 +14,7 @@ from auglens.metrics.transport import EMD_CELLS
 
 __all__ = [
     "EMD_CELLS",
+    "FAITHFULNESS",
     "FURTHER",
     "HIGHER_IS_CLOSER",
     "KLD_EPS",
@@ -25,6 +27,7 @@ __all__ = [
     "compare_further",
     "compare_maps",
     "confusion_matrix",
+    "faithfulness",
     "higher_is_closer",
     "is_constant",
     "localization",
