@@ -218,3 +218,18 @@ def test_no_traceback_reaches_the_user(tmp_path: Path) -> None:
     )
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("method", "model", "expected"),
+    [
+        ("guided_gradcam", "efficientnet_b0", "defined for ReLU, and this network uses silu; use gradient"),
+        ("cam", "test_vit", "nothing but average pooling and one linear layer behind it; use gradcam"),
+    ],
+)
+def test_a_method_that_the_network_cannot_serve(
+    project: Path, capsys: pytest.CaptureFixture[str], method: str, model: str, expected: str
+) -> None:
+    prepared(f"maps.method={method}", f"model.name={model}", "model.image_size=160", "model.output_stride=null")
+    assert expected in refused(capsys, "plan")
+    assert not Path("data/cells").exists()

@@ -90,12 +90,13 @@ def test_nothing_new_draws_nothing() -> None:
 def test_an_interrupt_ends_the_drawing_processes_without_a_word(tmp_path):
     script = tmp_path / "study.py"
     script.write_text(f"""
-import sys
+import signal, sys
 from functools import partial
 from pathlib import Path
 from auglens.stages import collected
 from tests.test_drawings import slow_figure
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell is deaf to it
     collected.available_threads = lambda: 2
     try:
         with collected.Drawings(Path({str(tmp_path)!r})) as drawings:

@@ -37,8 +37,7 @@ import random
 import numpy as np
 import torch
 from auglens.own import Choice, Number, Odd, Range, augmentation, map_method, metric
-from auglens.saliency.cams import gradcam
-from auglens.saliency.contract import Found
+from auglens.saliency.cams import Found, gradcam
 """
 AUG = '@augmentation(definition="d", words=1)\ndef mine(images, words, params):\n'
 METHOD = '@map_method(definition="d")\ndef mine(model, layer, images, targets):\n'

@@ -98,16 +98,21 @@ def test_a_name_like_no_other():
         map_size(make("test_resnet"), "%%", 64)
 
 
-NO_MAP = "expected a map [N, C, h, w]; choose a convolutional model.name or a convolutional layer's name"
+NO_MAP = "expected a map [N, C, h, w]; choose another model.name or a convolutional layer's name"
 
 
 @pytest.mark.parametrize(
-    ("name", "image_size", "gives"), [("test_vit", 160, "[1, 101, 64]"), ("mambaout_femto", 64, "[1, 2, 2, 288]")]
+    ("name", "image_size", "layer", "cells"),
+    [
+        ("test_vit", 160, "blocks.5.norm1", (10, 10)),
+        ("swin_tiny_patch4_window7_224", 224, "norm", (7, 7)),
+        ("mambaout_femto", 64, "stages", (2, 2)),
+    ],
 )
-def test_networks_without_a_map_of_channels_first(name, image_size, gives):
-    expected = f"maps.layer: features of {name} gives {gives}, {NO_MAP}"
-    with pytest.raises(ValueError, match=exactly(expected)):
-        target_layer(make(name, image_size), image_size=image_size)
+def test_tokens_and_channels_last_are_maps(name, image_size, layer, cells):
+    model = make(name, image_size)
+    assert target_layer(model, image_size=image_size) == layer
+    assert map_size(model, layer, image_size) == cells
 
 
 def test_a_layer_without_a_map():

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from auglens.metrics.imputation import impute
 from auglens.metrics.maps import check_maps, is_constant
@@ -79,6 +78,8 @@ def faithfulness(
         colour = np.broadcast_to(np.asarray(fill, np.float32)[:, None, None], images.shape)
         values["deletion"] = _area(confidence, images, colour, order, steps)
     if "insertion" in scores:
+        from scipy.ndimage import gaussian_filter  # half a second that the metrics of maps can do without
+
         sigma = BLUR * max(images.shape[2:])
         blurred = gaussian_filter(images, (0, 0, sigma, sigma), mode="nearest")
         values["insertion"] = _area(confidence, blurred, images, order, steps)

@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse.linalg import splu
 
 NEIGHBOURS = {(0, 1): 1 / 6, (1, 0): 1 / 6, (1, 1): 1 / 12, (1, -1): 1 / 12}  # and their opposites
 
@@ -20,6 +18,8 @@ NEIGHBOURS = {(0, 1): 1 / 6, (1, 0): 1 / 6, (1, 1): 1 / 12, (1, -1): 1 / 12}  # 
 @lru_cache(maxsize=4)
 def neighbourhood(height: int, width: int) -> Any:
     """Weights of every pixel's neighbours, sparse [P, P], symmetric."""
+    from scipy import sparse
+
     place = np.arange(height * width).reshape(height, width)
     rows, columns, weights = [], [], []
     for (down, right), weight in NEIGHBOURS.items():
@@ -34,6 +34,9 @@ def neighbourhood(height: int, width: int) -> Any:
 
 def impute(image: NDArray[Any], removed: NDArray[np.bool_]) -> NDArray[np.float64]:
     """image: float [C,H,W]; removed: bool [H,W], not all. Returns float64 [C,H,W] with those pixels filled in."""
+    from scipy import sparse
+    from scipy.sparse.linalg import splu
+
     filled = image.astype(np.float64).reshape(len(image), -1)
     gone = np.flatnonzero(removed)
     if len(gone) == 0:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from auglens.saliency import cams, pixels
 from auglens.saliency.contract import Found, Method, Shared, select
+from auglens.saliency.hooks import frozen
+from auglens.saliency.layers import check_map_size
 from auglens.saliency.scorecam import scorecam
 
 OF_LAYER: dict[str, Method] = {
@@ -67,3 +69,16 @@ def each(method: str | Method) -> Each:
         return done
 
     return apply
+
+
+def try_out(method: str, model: nn.Module, layer: str, size: int) -> tuple[int, int]:
+    """Sides of the raw maps of images of `size` pixels, by explaining a blank one.
+
+    ValueError: the method is not defined for this network.
+    """
+    if method in OF_PIXELS or method == "cam":  # the others, and one's own, take every layer that gives maps
+        blank = next(model.parameters()).new_zeros(1, 3, size, size)
+        with frozen(model):
+            raw = find(method)(model, layer, blank, None).raw
+        return int(raw.shape[1]), int(raw.shape[2])
+    return check_map_size(model, layer, size)

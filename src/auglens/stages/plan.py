@@ -15,12 +15,13 @@ def check(
     for an unknown network, one that cannot follow a setting, maps too small to compare, or a function of one's
     own that breaks a rule. pixels: side of the data's images."""
     from auglens.models import build  # torch and timm: needed here alone
-    from auglens.saliency import check_map_size, target_layer
+    from auglens.saliency import target_layer
+    from auglens.saliency.methods import try_out
 
     size = settings.model.image_size
     model = build(settings.model, classes, init_seed=0)
     layer = target_layer(model, settings.maps.layer, image_size=size)
-    found = check_map_size(model, layer, size)
+    found = try_out(settings.maps.method, model, layer, size)
     if own:
         from auglens.own import checks
 
