@@ -3,8 +3,9 @@
 `ours` is `fit` over one epoch and a validation of two images: augmentation, resizing, normalising, steps, state.
 The limit is the step alone: forward, loss, backward and fused Adam on tensors that are ready, in channels_last,
 with the weight gradients that training takes (`auglens.convolution`); the same with torch's own stands beside it.
-Equality: the limit's losses and weights must be ours to the last bit; those of a literal loop (contiguous
-tensors, torch's convolutions and plain Adam) over the same images may differ by rounding.
+Equality: the limit's losses and weights must be ours to the last bit; the losses of a literal loop (contiguous
+tensors, torch's convolutions and plain Adam) over the same images may differ by rounding. How far its weights are
+from ours, as a share of the way that training moved them, is told and not judged: it grows with every step.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ TORCHS = "bare step, torch's weight gradients"
 # network, output stride, dropout and drop path, originals (as many augmented ones), precision; repetitions and the
 # least ratio to the peer. Few images in bf16, which such a processor may only emulate.
 SETTINGS: tuple[tuple[tuple[str, int | None, float, int, str], int, float], ...] = (
-    (("resnet18", None, 0.0, 64, "fp32"), 5, 1.5),
-    (("efficientnet_b0", None, 0.2, 64, "fp32"), 5, 1.5),
-    (("test_resnet", 8, 0.0, 128, "fp32"), 5, 1.5),
+    (("resnet18", None, 0.0, 160, "fp32"), 5, 1.5),
+    (("efficientnet_b0", None, 0.2, 160, "fp32"), 5, 1.5),
+    (("test_resnet", 8, 0.0, 320, "fp32"), 5, 1.5),
     (("resnet18", None, 0.0, 2, "bf16"), 3, 2.0),
 )
-# Relative to the mean loss, and to how far training moved the weights. Adam divides a gradient by its own size, so
-# that rounding alone can turn the steps of weights whose gradient is next to nothing.
-TOLERANCE = 0.05
+# Of the losses, relative to their mean. Adam divides a gradient by its own size, so that rounding alone can turn the
+# steps of weights whose gradient is next to nothing.
+TOLERANCE = 0.01
 
 
 class Setting:
@@ -192,7 +193,7 @@ def main() -> bool:
             peers={f"{PEER}, default allocator": target if kernels else 0.0, PEER: 1.0 if kernels else 0.0},
             limit=LIMIT,
             limit_target=0.9,
-            apart=max(apart.values()) if precision == "fp32" else apart["losses"],
+            apart=max(apart["first loss"], apart["losses"]),
             tolerance=TOLERANCE,
             apart_from_literal_loop=apart,
             kernels_for_precision=kernels,
