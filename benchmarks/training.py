@@ -33,8 +33,8 @@ SETTINGS: tuple[tuple[tuple[str, int | None, float, int, str], int, float], ...]
     (("test_resnet", 8, 0.0, 320, "fp32"), 5, 1.5),
     (("resnet18", None, 0.0, 2, "bf16"), 3, 2.0),
 )
-# Of the losses, relative to their mean. Adam divides a gradient by its own size, so that rounding alone can turn the
-# steps of weights whose gradient is next to nothing.
+# Of the losses, relative to their mean. Adam divides a gradient by its own size, so that rounding alone can turn
+# the steps of weights whose gradient is next to nothing.
 TOLERANCE = 0.01
 
 
