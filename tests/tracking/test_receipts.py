@@ -98,7 +98,15 @@ def test_other_contents_or_another_store_are_not_held(receipt: Receipt, root: Pa
         assert replace(receipt, uri=uri).state() is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"told": 1, "state": 2, "files": []}'])
+def test_another_store_in_the_same_state_is_not_held(receipt: Receipt, root: Path) -> None:
+    """Two stores may count alike: as many transactions, as many pages."""
+    shutil.copy(root / "mlflow.db", root / "other.db")
+    other = replace(receipt, uri=f"sqlite:///{root}/other.db")
+    assert other.state() == receipt.state()
+    assert not other.holds()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"key": 1, "state": 2, "files": []}'])
 def test_a_damaged_receipt_is_none(receipt: Receipt, text: str) -> None:
     receipt.path.write_text(text)
     assert not receipt.holds()

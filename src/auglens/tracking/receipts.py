@@ -26,6 +26,10 @@ class Receipt:
     uri: str
     told: object
 
+    @property
+    def key(self) -> str:
+        return hash_values([self.uri, self.told])
+
     def state(self) -> str | None:
         """Of the store's database: equal states, no change between. None where only the store itself can tell."""
         database = sqlite_path(self.uri)
@@ -40,7 +44,7 @@ class Receipt:
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
             state, files = self.state(), found["files"].items()
-            if state is None or [found["told"], found["state"]] != [hash_values(self.told), state]:
+            if state is None or [found["key"], found["state"]] != [self.key, state]:
                 return False
             return all(Path(name).stat().st_size == size for name, size in files)
         except (
@@ -64,4 +68,4 @@ class Receipt:
             for name, local in record.artifacts.items()
             if folder is not None
         }
-        save_json(self.path, {"told": hash_values(self.told), "state": state, "files": files})
+        save_json(self.path, {"key": self.key, "state": state, "files": files})
