@@ -47,13 +47,7 @@ class Receipt:
             if state is None or [found["key"], found["state"]] != [self.key, state]:
                 return False
             return all(Path(name).stat().st_size == size for name, size in files)
-        except (
-            OSError,
-            ValueError,
-            LookupError,
-            TypeError,
-            AttributeError,
-        ):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return False  # lost or damaged: the store is asked
 
     def write(self, state: str | None, records: Sequence[CellRecord], published: Sequence[Published]) -> None:
