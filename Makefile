@@ -27,7 +27,7 @@ ONE := dvc --wait-for-lock repro --quiet --single-item
 cells:
 	dvc repro --quiet plan
 	dvc stage list --name-only | sed -n 's/^train//p' | xargs -P $(or $(JOBS),2) -I{} $(ONE) train{} explain{}
-	dvc stage list --name-only | sed -n 's/^train//p' | xargs -P $(or $(JOBS),2) -I{} $(ONE) measure{}
+	dvc stage list --name-only | sed -n 's/^train//p' | xargs -P $(or $(JOBS),2) -I{} $(ONE) measure{} score{}
 
 ui: $(BIN)/.installed
 	auglens ui

@@ -61,6 +61,13 @@ CASES = [
     ("seeds", [-1], "whole numbers from 0"),
     ("maps.target", "predcted", "did you mean 'predicted'?"),
     ("model.output_stride", 7, "8, 16, 32 or null, got 7"),
+    ("model.norm", "grop", "parameter model.norm: expected one of batch, none, group (did you mean 'group'?)"),
+    ("model.norm_channels", 0, "parameter model.norm_channels: expected 1 to 1024 or null, got 0"),
+    ("model.norm_groups", 1025, "parameter model.norm_groups: expected 1 to 1024 or null, got 1025"),
+    ("model.precode_size", 4097, "parameter model.precode_size: expected 0 to 4096 features, got 4097"),
+    ("model.precode_beta", -0.1, "parameter model.precode_beta: expected a weight in [0, 10], got -0.1"),
+    ("train.weight_decay_l1", 1.1, "parameter train.weight_decay_l1: expected a value in [0, 1], got 1.1"),
+    ("train.watch_test", 1, "parameter train.watch_test: expected a value of type bool, got 1"),
     ("data.validation_fraction", 1.0, "a fraction in (0, 1)"),
     ("data.name", "cifar11", "did you mean 'cifar10'?"),
     ("aug.names", ["equalise"], "equalize"),
@@ -82,6 +89,34 @@ def test_a_bad_value_is_named_in_one_line(values: dict[str, Any], key: str, valu
         config.from_mapping(changed)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(None, None), (16, 4)])
+def test_group_norm_needs_one_of_its_two_sizes(
+    values: dict[str, Any], channels: int | None, groups: int | None
+) -> None:
+    values["model"] |= {"norm_channels": channels, "norm_groups": groups}
+    config.from_mapping(values)  # they mean nothing with another norm
+    values["model"]["norm"] = "group"
+    with pytest.raises(ValueError, match="null for the other") as caught:
+        config.from_mapping(values)
+    assert str(caught.value) == (
+        "parameter model.norm: expected with group one of model.norm_channels and model.norm_groups, and null for"
+        f" the other, got '{channels} and {groups}'; correct it in params.yaml or conf/"
+    )
+    for one, other in ((16, None), (None, 4)):
+        values["model"] |= {"norm_channels": one, "norm_groups": other}
+        assert config.from_mapping(values).model.norm_groups == other
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "densenet121", "efficientnet_b0"])
+def test_every_model_composes_with_every_factor(name: str) -> None:
+    factors = ["model.norm=group", "model.precode_size=256", "model.precode_beta=1e-4"]
+    further = ["train.weight_decay_l1=1e-5", "train.watch_test=true"]
+    found = config.from_mapping(yaml.safe_load(composed([f"model={name}", *factors, *further], ROOT / "conf")))
+    model, train = found.model, found.train
+    assert (model.name, model.norm, model.norm_channels, model.precode_size) == (name, "group", 16, 256)
+    assert (model.precode_beta, train.weight_decay_l1, train.watch_test) == (1e-4, 1e-5, True)
 
 
 def test_the_word_true_is_a_target(values: dict[str, Any]) -> None:

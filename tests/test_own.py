@@ -340,7 +340,7 @@ def test_without_ones_own_specs_and_keys_are_what_they_were() -> None:
     found = settings("seeds=[1]", "aug.names=[equalize]")
     decides = {
         "data": "d" * 64,
-        "model": vars(found.model),
+        "model": vars(found.model) | {"norm_channels": None, "precode_beta": 0.0},
         "train": vars(found.train),
         "parts": [{"name": "equalize", "params": {"p": 1.0}}],
         "halves": 2,
@@ -353,7 +353,7 @@ def test_without_ones_own_specs_and_keys_are_what_they_were() -> None:
     assert json.dumps(cell.train) == json.dumps(head | {"train_key": key} | decides)
     maps = {"map_key": map_key, "train_key": key, "variant": "gradcam-predicted"}
     assert json.dumps(cell.maps) == json.dumps(head | maps | explains)
-    study = vars(found.maps) | {"metrics": vars(found.measure)}
+    study = vars(found.maps) | {"metrics": vars(found.measure), "score": vars(found.score)}
     assert plan.study_key == hash_values([plan.reference.train["train_key"], study])
     assert not {"own", "own_metrics"} & plan.index().keys()
     assert plan.measure == {"metrics": {}}

@@ -77,6 +77,9 @@ def test_a_setting_of_explaining_enters_the_map_keys_alone() -> None:
         "train.threads=1",
         "train.precision=bf16",
         "model.image_size=96",
+        "model.norm=none",
+        "model.precode_size=8",
+        "train.weight_decay_l1=1e-5",
         "streams.init_seed=5",
     ],
 )
@@ -105,6 +108,13 @@ def test_a_seed_that_decides_nothing_is_in_no_key() -> None:
     assert keys["noise-1"] != keys["noise-2"]
     keys = train_keys(planned("model.dropout=0.5"))
     assert keys["equalize-1"] != keys["equalize-2"]
+
+
+def test_a_bottleneck_draws_from_the_dropout_stream() -> None:
+    cells = {cell.name: cell.train for cell in planned("model.precode_size=8").cells}
+    assert [cells[name]["streams"]["dropout"] for name in ("equalize-1", "equalize-2", "reference")] == [1, 2, 0]
+    assert cells["equalize-1"]["train_key"] != cells["equalize-2"]["train_key"]
+    assert {cell.train["streams"]["dropout"] for cell in planned().cells} == {None}
 
 
 def test_reseed_has_other_weights_and_order_and_no_second_half() -> None:
@@ -158,3 +168,11 @@ def test_choose_takes_one_setting_of_an_aug_that_the_plan_has_not() -> None:
     assert left_out == ["affine-1 (x)"]
     newest = [study_cell("affine", 1, "x", 5, run="1"), study_cell("affine", 1, "y", 9, run="2")]
     assert [cell.run_id for cell in choose([], newest, {})[0]] == ["2"]
+
+
+@pytest.mark.parametrize("off", ["model.norm_channels=8", "model.precode_beta=0.5"])
+def test_settings_of_what_is_off_make_no_other_key(off: str) -> None:
+    on = {"model.norm_channels=8": "model.norm=group", "model.precode_beta=0.5": "model.precode_size=8"}[off]
+    keys = [planned(*words).reference.train["train_key"] for words in ((), (off,), (on,), (on, off))]
+    assert keys[0] == keys[1]
+    assert len({*keys}) == 3

@@ -5,20 +5,24 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from auglens import training
+from auglens import rng, training
 from auglens.config import ModelConfig, TrainConfig
+from auglens.convolution import quick_gradients
 from auglens.data.augmentations import Part, augment
 from auglens.data.order import epoch_order
 from auglens.data.views import View, to_unit
 from auglens.device import deterministic
-from auglens.models import build
+from auglens.models import Bottleneck, build
+from auglens.stages import fitting
 from auglens.tasks import CLASSIFICATION, Batch
-from auglens.training import LabelledImages, Recipe, State, batches, evaluate, fit
+from auglens.training import LabelledImages, Recipe, State, batches, evaluate, fit, penalties
 
 CONFIG = TrainConfig(
     epochs=3,
@@ -252,3 +256,187 @@ def test_accuracy_is_the_same_in_training_as_among_the_scores() -> None:
     labels = torch.tensor([1, 2])
     assert CLASSIFICATION.accuracy(outputs, labels).tolist() == [1.0, 0.0]
     assert CLASSIFICATION.scores(outputs, labels)["accuracy"].tolist() == [1.0, 0.0]
+
+
+def with_bottleneck(size: int = 6, beta: float = 0.1) -> torch.nn.Module:
+    config = ModelConfig("test_resnet", 32, None, 0.3, 0.0, precode_size=size, precode_beta=beta)
+    return build(config, 4, init_seed=0)
+
+
+def by_hand(
+    network: torch.nn.Module, data: LabelledImages, recipe: Recipe, *, l1: float = 0.0
+) -> tuple[dict[str, torch.Tensor], list[float]]:
+    """One epoch as plain as can be: weights, and the penalty of each step. L1 as a term of the gradient."""
+    network.to(memory_format=torch.channels_last)
+    found = []
+    with deterministic(1, fill=False), quick_gradients(network), torch.random.fork_rng(devices=[]):
+        optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-5, fused=True)
+        network.train()
+        for step, batch in enumerate(batches(data, recipe, epoch=0, batch_size=16)):
+            torch.manual_seed(rng.derive(recipe.dropout_seed or 0, "dropout", 0, step) % 2**63)
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(network(VIEW(batch.images)), batch.labels)
+            heads = [module for module in network.modules() if isinstance(module, Bottleneck)]
+            extra = heads[0].take_penalty() if heads else torch.zeros(())
+            (loss + extra if heads else loss).backward()
+            with torch.no_grad():
+                size = sum(parameter.abs().double().sum() for parameter in network.parameters())
+                for parameter in network.parameters():
+                    if l1 and parameter.grad is not None:
+                        parameter.grad += l1 * parameter.sign()
+            found.append(float(extra.detach() + l1 * size))
+            optimizer.step()
+    return network.state_dict(), found
+
+
+def test_with_everything_off_a_training_is_the_plain_loop_byte_for_byte(data: LabelledImages) -> None:
+    recipe = replace(NOISE, dropout_seed=3)
+    mine = fit(model(0.5), data, data, VIEW, CLASSIFICATION, replace(CONFIG, epochs=1), recipe)
+    assert same(mine.model, by_hand(model(0.5), data, recipe)[0])
+    assert "train_penalty" not in mine.history[0]
+    assert not [name for name in mine.history[0] if name.startswith("test_")]
+
+
+def test_the_gradient_of_l1_is_lambda_times_the_sign() -> None:
+    network, config = model(), replace(CONFIG, weight_decay_l1=0.01)
+    frozen = next(network.parameters()).requires_grad_(False)
+    found = penalties(network, config)
+    assert found is not None
+    trained = [parameter for parameter in network.parameters() if parameter is not frozen]
+    assert found.item() == pytest.approx(0.01 * sum(p.abs().double().sum().item() for p in trained), rel=1e-5)
+    found.backward()
+    assert frozen.grad is None
+    for parameter in trained:
+        assert torch.equal(parameter.grad, 0.01 * parameter.sign())
+    assert penalties(network, CONFIG) is None
+
+
+def test_l1_is_added_to_the_loss_and_reported_apart(data: LabelledImages) -> None:
+    """Rounding apart: the sum of two gradients here, the gradient of a sum there, through one epoch of Adam."""
+    config = replace(CONFIG, epochs=1, weight_decay_l1=1e-3)
+    mine = fit(model(), data, data, VIEW, CLASSIFICATION, config, ALONE)
+    theirs, each = by_hand(model(), data, ALONE, l1=1e-3)
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(mine.model[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+    row, sizes = mine.history[0], [16, 16, 8]
+    expected = sum(value * size for value, size in zip(each, sizes, strict=True)) / 40
+    assert row["train_penalty"] == pytest.approx(expected, rel=1e-5)
+    plain = fit(model(), data, data, VIEW, CLASSIFICATION, replace(config, weight_decay_l1=0.0), ALONE)
+    assert not same(plain.model, mine.model)
+    # The first steps differ little, and the loss is the task's own in both: Σ|w| times λ alone would be over 1.
+    assert row["train_penalty"] > 1
+    assert row["train_loss"] == pytest.approx(plain.history[0]["train_loss"], abs=0.2)
+
+
+def test_a_bottleneck_s_divergence_is_added_to_the_loss_and_reported_apart(data: LabelledImages) -> None:
+    recipe = replace(ALONE, dropout_seed=3)
+    mine = fit(with_bottleneck(), data, data, VIEW, CLASSIFICATION, replace(CONFIG, epochs=1), recipe)
+    theirs, each = by_hand(with_bottleneck(), data, recipe)
+    assert same(mine.model, theirs)
+    expected = sum(value * size for value, size in zip(each, [16, 16, 8], strict=True)) / 40
+    assert mine.history[0]["train_penalty"] == pytest.approx(expected, rel=1e-6)
+    other = fit(with_bottleneck(beta=0.0), data, data, VIEW, CLASSIFICATION, replace(CONFIG, epochs=1), recipe)
+    assert other.history[0]["train_penalty"] == 0
+    assert not same(mine.model, other.model)
+
+
+def test_a_bottleneck_samples_from_the_dropout_seed(data: LabelledImages) -> None:
+    def found(seed: int) -> State:
+        config = ModelConfig("test_resnet", 32, None, 0.0, 0.0, precode_size=6)
+        recipe = replace(NOISE, dropout_seed=seed)
+        network = build(config, 4, init_seed=0)
+        return fit(network, data, data, VIEW, CLASSIFICATION, replace(CONFIG, epochs=1), recipe)
+
+    one = found(1)
+    assert same(one.model, found(1).model)
+    assert not same(one.model, found(2).model)
+
+
+def test_an_interrupted_training_with_bottleneck_dropout_and_l1_goes_on_to_the_same_bytes(
+    data: LabelledImages, tmp_path: Path
+) -> None:
+    recipe = replace(NOISE, dropout_seed=3)
+    config = replace(CONFIG, weight_decay_l1=1e-4, watch_test=True)
+    whole = fit(with_bottleneck(), data, data, VIEW, CLASSIFICATION, config, recipe, test=data)
+    first = replace(config, epochs=1)
+    state = fit(with_bottleneck(), data, data, VIEW, CLASSIFICATION, first, recipe, test=data)
+    fitting.save_state(tmp_path / "state.pt", state)
+    state = fitting.load_state(tmp_path / "state.pt")
+    rest = fit(with_bottleneck(), data, data, VIEW, CLASSIFICATION, config, recipe, test=data, state=state)
+    assert same(whole.model, rest.model)
+    assert same(whole.best, rest.best)
+    assert whole.history == rest.history
+
+
+def test_the_test_images_are_scored_after_each_epoch_and_change_nothing(data: LabelledImages) -> None:
+    rows = torch.arange(0, 40, 3)
+    test = LabelledImages(data.images[rows], data.labels[rows])
+    states: list[State] = []
+    config = replace(CONFIG, watch_test=True)
+    watched = fit(
+        model(0.5), data, data, VIEW, CLASSIFICATION, config, NOISE, test=test, on_epoch=states.append
+    )  # fmt: skip
+    plain = fit(model(0.5), data, data, VIEW, CLASSIFICATION, CONFIG, NOISE, test=test)
+    assert same(watched.model, plain.model)
+    assert same(watched.best, plain.best)
+    names = {f"test_{name}" for name in ("accuracy", "precision", "recall", "f1")}
+    assert [{k: v for k, v in row.items() if k not in names} for row in watched.history] == list(plain.history)
+    for state, row in zip(states, watched.history, strict=True):
+        network = model(0.5).to(memory_format=torch.channels_last)
+        network.load_state_dict(state.model)
+        with torch.no_grad():
+            said = network.eval()(VIEW(to_unit(test.images))).argmax(1).tolist()
+        each: dict[str, list[float]] = {"precision": [], "recall": [], "f1": []}
+        for one in range(4):  # a class with nothing to divide by has no score and is left out
+            hits = sum(s == one == label for s, label in zip(said, test.labels.tolist(), strict=True))
+            claimed, actual = said.count(one), test.labels.tolist().count(one)
+            each["precision"] += [hits / claimed] if claimed else []
+            each["recall"] += [hits / actual] if actual else []
+            each["f1"] += [2 * hits / (claimed + actual)] if claimed + actual else []
+        right = sum(s == label for s, label in zip(said, test.labels.tolist(), strict=True))
+        assert row["test_accuracy"] == pytest.approx(right / len(said), rel=1e-12)
+        for name, values in each.items():
+            assert row[f"test_{name}"] == pytest.approx(sum(values) / len(values), rel=1e-12)
+
+
+def test_watching_needs_the_test_images(data: LabelledImages) -> None:
+    with pytest.raises(ValueError, match="pass them") as caught:
+        fit(model(), data, data, VIEW, CLASSIFICATION, replace(CONFIG, watch_test=True), ALONE)
+    expected = "test: expected the test images, for train.watch_test is true; pass them or set it to false"
+    assert str(caught.value) == expected
+
+
+def test_a_penalty_that_is_not_finite_is_named(data: LabelledImages) -> None:
+    network = model()
+    network.unused = torch.nn.Parameter(torch.tensor(math.inf))  # the task's loss stays finite
+    config = replace(CONFIG, weight_decay=0.0, weight_decay_l1=1e-3)
+    with pytest.raises(ValueError, match=r"^training: the loss became inf in epoch 1; lower train\.learning_rate"):
+        fit(network, data, data, VIEW, CLASSIFICATION, config, ALONE)
+
+
+def test_seconds_go_on_counting_where_a_training_was_interrupted(
+    data: LabelledImages, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ticks = iter(range(1000))
+    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    run = lambda epochs, state=None: fit(  # noqa: E731
+        model(), data, data, VIEW, CLASSIFICATION, replace(CONFIG, epochs=epochs), ALONE, state=state
+    )
+    first = run(2)
+    assert first.seconds == 2
+    fitting.save_state(tmp_path / "state.pt", first)
+    loaded = fitting.load_state(tmp_path / "state.pt")
+    assert loaded is not None
+    assert run(3, loaded).seconds == 3
+    assert run(2, loaded).seconds == 2
+
+
+def test_a_state_without_seconds_is_read_as_one_of_none(data: LabelledImages, tmp_path: Path) -> None:
+    state = fit(model(), data, data, VIEW, CLASSIFICATION, replace(CONFIG, epochs=1), ALONE)
+    fitting.save_state(tmp_path / "state.pt", state)
+    values = torch.load(tmp_path / "state.pt", weights_only=True)
+    del values["seconds"]
+    torch.save(values, tmp_path / "state.pt")
+    loaded = fitting.load_state(tmp_path / "state.pt")
+    assert loaded is not None
+    assert (loaded.epoch, loaded.seconds, loaded.history) == (1, 0.0, state.history)

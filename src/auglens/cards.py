@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from auglens.metrics import classification_scores
+from auglens.metrics import FAITHFULNESS, LOCALIZATION, classification_scores, roc_auc
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 def flat(values: Mapping[str, Any], prefix: str) -> dict[str, str | int | float]:
@@ -41,15 +42,27 @@ def flat_params(spec: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[st
     return params
 
 
+def plain(method: str) -> str:
+    """A map method's name as MLflow takes it: gradcam++ → gradcampp."""
+    return method.replace("+", "p")
+
+
 def run_metrics(
-    table: pd.DataFrame, report: Mapping[str, Any], metrics: Sequence[str], classes: int
+    table: pd.DataFrame, report: Mapping[str, Any], metrics: Sequence[str], probabilities: NDArray[np.float64]
 ) -> dict[str, float]:
-    """The scores of a cell by the names that every run carries: performance, map metrics, counts."""
-    scores = classification_scores(table["label"].to_numpy(), table["predicted"].to_numpy(), classes)
+    """The scores of a cell by the names that every run carries: performance, map metrics, counts.
+
+    probabilities: float64 [N,C] of the test images.
+    """
+    labels = table["label"].to_numpy()
+    scores = classification_scores(labels, table["predicted"].to_numpy(), probabilities.shape[1])
     values: dict[str, float] = {str(name): float(value) for name, value in scores.items()}  # type: ignore[arg-type]
     best = report["epochs"][report["best_epoch"] - 1]
     values |= {"best_epoch": report["best_epoch"], "best_validation_accuracy": best["validation_accuracy"]}
     values |= {"steps": report["steps"], "constant_maps": int(table["constant"].sum())}
+    values |= {"roc_auc": roc_auc(labels, probabilities)}
+    for name, sign in (("accuracy", 1), ("loss", -1)):  # > 0: the training images fare better
+        values[f"{name}_gap"] = sign * (best[f"train_{name}"] - best[f"validation_{name}"])
     for name in metrics:
         if name in table:
             finite = table[name].to_numpy()[np.isfinite(table[name].to_numpy())]
@@ -57,6 +70,23 @@ def run_metrics(
                 values |= {f"{name}_mean": float(finite.mean()), f"{name}_median": float(np.median(finite))}
             values[f"{name}_undefined"] = len(table) - len(finite)
     return values
+
+
+def score_metrics(scores: pd.DataFrame, sanity: pd.DataFrame) -> dict[str, float]:
+    """Means over images as `{score}.{method}`, floors among the methods; `{score}.{method}_undefined` where there
+    are such; `sanity.{method}`: the maps' correlation with those of the wholly randomised model."""
+    found: dict[str, float] = {}
+    names = [name for name in scores if name in (*LOCALIZATION, *FAITHFULNESS)]
+    for method, group in scores.groupby("method", sort=False):
+        for name in names:
+            values = group[name].to_numpy()
+            finite = values[np.isfinite(values)]
+            found[f"{name}.{plain(str(method))}"] = float(finite.mean()) if len(finite) else float("nan")
+            if len(finite) < len(values):
+                found[f"{name}.{plain(str(method))}_undefined"] = len(values) - len(finite)
+    for method, group in sanity.groupby("method", sort=False):
+        found[f"sanity.{plain(str(method))}"] = float(group["spearman_mean"].iloc[-1])
+    return found
 
 
 def card(

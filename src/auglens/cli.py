@@ -15,16 +15,19 @@ STAGES = {
     "train": "train one cell",
     "explain": "explain every test image under one cell's model",
     "measure": "measure how one cell's maps moved against the reference's",
+    "score": "score one cell's explanations against masks and by faithfulness",
     "collect": "publish all cells to MLflow, then fetch every finished run of the study",
     "compare": "tables and figures of the whole study",
     "analyse": "intervals, noise floor, clusters and the open questions",
     "report": "reports/index.html",
 }
-PER_CELL = ("train", "explain", "measure")
+PER_CELL = ("train", "explain", "measure", "score")
 TOOLS = {
     "compose": "write params.yaml from conf/ (arguments as for Hydra: data=cifar10 seeds=[1,2])",
     "check": "this study's metric report against reports/expected.json (exit code 1: regressed, 2: unusable)",
     "publish": "this study's tables and figures into reports/published/NAME, to be committed",
+    "search": "the trials of a file in conf/search (without a name: list them), as docs/search.md says",
+    "influence": "what each factor did to accuracy and explanations, over the runs of the MLflow store",
     "runs": "all finished runs of the MLflow store as one table (columns and examples: docs/runs.md)",
     "study": "run a study inside `mlflow run`: compose, reproduce, summarise",
     "ui": "the MLflow UI on loopback",
@@ -54,12 +57,26 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--junit", metavar="FILE", help="the table for CI, as JUnit XML")
             command.add_argument("--report", default="reports", metavar="FOLDER")
             command.add_argument("--expected", default="reports/expected.json", metavar="FILE")
+        if name == "influence":
+            command.add_argument("--to", metavar="FOLDER", default="reports/influence")
+            command.add_argument("--all", dest="every", action="store_true", help="the runs of every experiment")
+            command.add_argument("--where", metavar="CONDITION", help="SQL over the columns of `auglens runs`")
+            help_text = "a cell_key, or a condition that the runs of one configuration meet"
+            command.add_argument("--baseline", metavar="KEY", help=help_text)
+            command.add_argument("--no-curves", dest="curves", action="store_false", help="fetch no curves")
         if name == "runs":
             command.add_argument("--sql", metavar="QUERY", help="one SELECT over the table runs")
             command.add_argument("--to", metavar="FILE", help="write to a .parquet or .csv file")
             command.add_argument("--all", dest="every", action="store_true", help="the runs of every experiment")
             help_text = "a,b or '*'; without names: list what there is"
             command.add_argument("--columns", nargs="?", const="", metavar="NAMES", help=help_text)
+        if name == "search":
+            command.add_argument("name", nargs="?", help="a file in conf/search; without it, list them")
+            text = "group=option or key=value of every trial, as of `dvc exp run`; may be given again"
+            command.add_argument(
+                "-S", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help=text
+            )
+            command.add_argument("--size", default="full", help="full, or another that the file has, as quick")
         if name == "publish":
             command.add_argument("name", help="a folder in reports/published")
         if name == "ui":

@@ -79,7 +79,8 @@ def streams(
     a key. A varied `init` or `order` is moved off the reference's own by 1 + seed, which is never 0."""
     base = config.streams
     draws = schema.draws_anything([(part["name"], part["params"]) for part in parts])
-    dropout = config.model.dropout > 0 or config.model.drop_path > 0
+    model = config.model  # a bottleneck samples from dropout's stream
+    dropout = model.dropout > 0 or model.drop_path > 0 or model.precode_size > 0
     return {
         "augmentation": (seed if "augmentation" in vary else 0) if draws else None,
         "dropout": (seed if "dropout" in vary else 0) if dropout else None,
@@ -117,7 +118,7 @@ def _cell(config: Config, aug: str, seed: int, data: str, own: dict[str, Any] | 
     vary = {REFERENCE: (), RESEED: STREAMS}.get(aug, config.streams.vary)
     decides: dict[str, Any] = {
         "data": data,
-        "model": asdict(config.model),
+        "model": asdict(config.model.deciding),
         "train": asdict(config.train),
         "parts": parts,
         "halves": 2 if parts else 1,
@@ -142,7 +143,7 @@ def make_plan(config: Config, data: str, source: Source | None = None) -> Plan:
     own = _own(config, source)
     augs = [(aug, seed) for aug in config.aug.names for seed in config.seeds]
     cells = tuple(_cell(config, aug, seed, data, own) for aug, seed in [(REFERENCE, 0), *augs])
-    explains = asdict(config.maps) | {"metrics": asdict(config.measure)}
+    explains = asdict(config.maps) | {"metrics": asdict(config.measure), "score": asdict(config.score)}
     shared = [name for name in config.own_names if name not in config.own_augs]
     if own and shared:
         explains |= {"own": {name: own["names"][name]["code"] for name in shared}}

@@ -28,7 +28,8 @@ class Task:
     loss(outputs, batch) → scalar, the mean over the batch;
     accuracy(outputs, labels) → per image, float64 [B];
     scores(outputs, labels) → per-image float64 tensors [B] by name; `loss` and `accuracy` are among them;
-    predict(outputs) → what the model says per image, int64 [B]: the target of an explanation by default.
+    predict(outputs) → what the model says per image, int64 [B]: the target of an explanation by default;
+    overall(outputs, labels) → scores of a whole set by name, those that are no means over its images.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Task:
     accuracy: Callable[[Tensor, Tensor], Tensor]
     scores: Callable[[Tensor, Tensor], dict[str, Tensor]]
     predict: Callable[[Tensor], Tensor]
+    overall: Callable[[Tensor, Tensor], dict[str, float]]
 
 
 def _classification_loss(outputs: Tensor, batch: Batch) -> Tensor:
@@ -58,10 +60,18 @@ def _classification_scores(outputs: Tensor, labels: Tensor) -> dict[str, Tensor]
     }
 
 
+def _classification_overall(outputs: Tensor, labels: Tensor) -> dict[str, float]:
+    from auglens.metrics.performance import classification_scores  # scipy comes with it: only where asked for
+
+    found = classification_scores(labels.cpu().numpy(), outputs.argmax(1).cpu().numpy(), outputs.shape[1])
+    return {name: found[name] for name in ("accuracy", "precision", "recall", "f1")}
+
+
 CLASSIFICATION = Task(
     name="classification",
     loss=_classification_loss,
     accuracy=_classification_accuracy,
     scores=_classification_scores,
     predict=lambda outputs: outputs.argmax(1),
+    overall=_classification_overall,
 )

@@ -7,6 +7,7 @@ not the training was interrupted between two epochs: `State` holds all that the 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +22,7 @@ from auglens.data.augmentations import Part, augment
 from auglens.data.order import epoch_order
 from auglens.data.views import View, to_unit
 from auglens.device import deterministic
+from auglens.models import penalty
 from auglens.tasks import Batch, Task
 
 BLOCK = 1024  # images augmented at once: an augmented image does not depend on its batch, so large blocks are free
@@ -51,7 +53,9 @@ class Recipe:
 
 @dataclass(frozen=True)
 class State:
-    """Everything between two epochs. epoch: epochs done; best: the best epoch's tensors; history: a row each."""
+    """Everything between two epochs. epoch: epochs done; best: the best epoch's tensors; history: a row each;
+    seconds: wall time so far, which decides nothing and belongs in no output.
+    """
 
     epoch: int = 0
     model: dict[str, Tensor] = field(default_factory=dict)
@@ -59,6 +63,7 @@ class State:
     best: dict[str, Tensor] = field(default_factory=dict)
     best_epoch: int = 0
     history: tuple[dict[str, float], ...] = ()
+    seconds: float = 0.0
 
 
 def batches(data: LabelledImages, recipe: Recipe, *, epoch: int, batch_size: int) -> Iterator[Batch]:
@@ -108,6 +113,24 @@ def evaluate(model: nn.Module, data: LabelledImages, view: View, task: Task) -> 
     return {name: total.item() / len(data.labels) for name, total in totals.items()}
 
 
+@torch.inference_mode()
+def watch(model: nn.Module, data: LabelledImages, view: View, task: Task) -> dict[str, float]:
+    """The task's overall scores of `data`, the model in evaluation mode."""
+    model.eval()
+    parts = data.images.split(EVALUATION_BATCH)
+    return task.overall(torch.cat([model(view(to_unit(part))) for part in parts]), data.labels)
+
+
+def penalties(model: nn.Module, config: TrainConfig) -> Tensor | None:
+    """What a step minimises besides the task's loss: a bottleneck's β·KL and λ·Σ|w|. None where neither is on."""
+    found = penalty(model)
+    if config.weight_decay_l1:
+        weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        l1 = config.weight_decay_l1 * torch.stack([weight.abs().sum() for weight in weights]).sum()
+        found = l1 if found is None else found + l1
+    return found
+
+
 def _train_epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -123,6 +146,7 @@ def _train_epoch(
     model.train()
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
     right = torch.zeros((), dtype=torch.float64, device=device)
+    extra_sum: Tensor | None = None
     count = 0
     seed = recipe.dropout_seed if recipe.dropout_seed is not None else 0
     devices = [device] if device.type == "cuda" else []
@@ -133,20 +157,28 @@ def _train_epoch(
             with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
                 outputs = model(view(batch.images))
             loss = task.loss(outputs.float(), batch)
-            loss.backward()
+            extra = penalties(model, config)
+            (loss if extra is None else loss + extra).backward()
             optimizer.step()
             size = len(batch.labels)
             loss_sum += loss.detach() * size
+            if extra is not None:
+                added = extra.detach().double() * size
+                extra_sum = added if extra_sum is None else extra_sum + added
             right += task.accuracy(outputs.detach(), batch.labels).sum()
             count += size
             on_images(size)
     loss_mean = (loss_sum / count).item()
-    if not math.isfinite(loss_mean):
+    row = {"train_loss": loss_mean, "train_accuracy": (right / count).item()}
+    if extra_sum is not None:
+        row["train_penalty"] = (extra_sum / count).item()
+    total = loss_mean + row.get("train_penalty", 0.0)
+    if not math.isfinite(total):
         raise ValueError(
-            f"training: the loss became {loss_mean} in epoch {epoch + 1}; lower train.learning_rate"
+            f"training: the loss became {total} in epoch {epoch + 1}; lower train.learning_rate"
             f" (now {config.learning_rate:g}) or check the images"
         )
-    return {"train_loss": loss_mean, "train_accuracy": (right / count).item()}
+    return row
 
 
 def _better(config: TrainConfig, row: dict[str, float], best: dict[str, float]) -> bool:
@@ -166,17 +198,25 @@ def fit(
     recipe: Recipe,
     *,
     state: State | None = None,
+    test: LabelledImages | None = None,
     on_epoch: Callable[[State], None] = lambda state: None,
     on_images: Callable[[int], None] = lambda count: None,
 ) -> State:
     """Train `model` for `config.epochs` epochs, going on from `state` where one is given.
 
     on_epoch is called with the state after every epoch (save it, show it); on_images with the size of every
-    batch. Returns the last state; `best` holds the tensors of the best epoch. ValueError on a non-finite loss.
+    batch. test: scored after every epoch where `config.watch_test` asks for it; it chooses nothing. Returns the
+    last state; `best` holds the tensors of the best epoch. ValueError on a non-finite loss.
     """
+    if config.watch_test and test is None:
+        raise ValueError(
+            "test: expected the test images, for train.watch_test is true; pass them or set it to false"
+        )
+    started = time.perf_counter()
     device = train.labels.device
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = state or State()
+    before = state.seconds
     with deterministic(config.threads, fill=False), quick_gradients(model):
         optimizer = torch.optim.Adam(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -188,6 +228,8 @@ def fit(
             row: dict[str, float] = {"epoch": epoch + 1}
             row |= _train_epoch(model, optimizer, train, recipe, view, task, config, epoch, on_images)
             row |= {f"validation_{k}": v for k, v in evaluate(model, validation, view, task).items()}
+            if config.watch_test and test is not None:
+                row |= {f"test_{k}": v for k, v in watch(model, test, view, task).items()}
             now = {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
             best = not state.history or _better(config, row, state.history[state.best_epoch - 1])
             state = replace(
@@ -198,6 +240,7 @@ def fit(
                 best=now if best else state.best,
                 best_epoch=epoch + 1 if best else state.best_epoch,
                 history=(*state.history, row),
+                seconds=before + time.perf_counter() - started,
             )
             on_epoch(state)
     return state

@@ -483,5 +483,128 @@ def test_cutmix_of_a_single_image_is_that_image() -> None:
     assert torch.equal(made.images, to_unit(IMAGES[:1]))
 
 
+# Masks
+
+
+def blobs(height: int, width: int) -> Tensor:
+    """uint8 {0,1} [N,H,W]: smooth regions."""
+    coarse = torch.rand(N, 1, 5, 5, generator=torch.Generator().manual_seed(9))
+    return (torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")[:, 0] > 0.5).to(torch.uint8)
+
+
+def with_masks(aug: str, images: Tensor, masks: Tensor, rows: Tensor = ROWS, **changes: Any) -> Augmented:
+    return augment(parts(aug, **changes), images, LABELS, rows, seed=4, epoch=2, masks=masks)
+
+
+MOVING = ("affine", "elastic", "random_crop", "cutmix")
+CHAINS_THAT_MOVE = ("affine+elastic", "random_crop+cutmix", "cutmix+affine", "elastic+random_crop+affine+cutmix")
+
+
+@pytest.mark.parametrize("outside", ["zeros", "reflection"])
+@pytest.mark.parametrize("size", [(32, 32), (29, 35)], ids=["32x32", "29x35"])
+@pytest.mark.parametrize("aug", [*MOVING, *CHAINS_THAT_MOVE])
+def test_a_mask_goes_where_the_image_goes_that_is_its_mask(
+    aug: str, size: tuple[int, int], outside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("affine", "elastic"):
+        monkeypatch.setitem(PARAMS, name, PARAMS[name] | {"outside": outside})
+    masks = blobs(*size)
+    images = (masks[:, None] * 255).expand(-1, 3, -1, -1).contiguous()
+    made = with_masks(aug, images, masks)
+    assert made.masks is not None
+    assert made.masks.dtype == torch.bool
+    for channel in made.images.unbind(1):
+        assert torch.equal(made.masks, channel >= 0.5)
+    assert (made.masks != masks.bool()).flatten(1).any(1).sum() > N // 2
+    assert torch.equal(made.masks, with_masks(aug, images, masks.bool()).masks)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (29, 35)], ids=["32x32", "29x35"])
+@pytest.mark.parametrize("aug", [*EVERY, *CHAINS_THAT_MOVE])
+def test_masks_change_no_bit_of_the_images_nor_of_the_labels(aug: str, size: tuple[int, int]) -> None:
+    images, masks = pictures(*size), blobs(*size)
+    kept = masks.clone()
+    alone, made = run(aug, images), with_masks(aug, images, masks)
+    for name in ("images", "labels", "partner_labels", "partner_weight"):
+        assert torch.equal(getattr(alone, name), getattr(made, name))
+    assert alone.masks is None
+    assert made.images.is_contiguous()
+    assert made.images.shape == images.shape
+    assert torch.equal(masks, kept)
+
+
+@pytest.mark.parametrize("aug", ["color_jitter", "equalize", "gaussian_blur", "identity", "noise"])
+def test_what_moves_no_pixel_leaves_the_mask(aug: str) -> None:
+    masks = blobs(32, 32)
+    assert torch.equal(with_masks(aug, IMAGES, masks, ROWS[9:30]).masks, masks[9:30].bool())
+    assert with_masks(aug, IMAGES, masks, ROWS[:0]).masks.shape == (0, 32, 32)
+
+
+@pytest.mark.parametrize("aug", [*MOVING, "affine+color_jitter+elastic", "random_crop+cutmix"])
+def test_a_mask_does_not_depend_on_its_batch_nor_on_the_picture(aug: str) -> None:
+    masks = blobs(32, 32)
+    whole = with_masks(aug, IMAGES, masks).masks
+    alone = [with_masks(aug, IMAGES, masks, rows).masks for rows in ROWS.split(7)]
+    assert torch.equal(torch.cat(alone), whole)
+    assert torch.equal(with_masks(aug, IMAGES.flip(0), masks).masks, whole)
+
+
+def test_cutmix_pastes_the_partners_mask_with_the_patch() -> None:
+    masks = blobs(32, 32)
+    for label in ("source", "mixed"):
+        made = with_masks("cutmix", IMAGES, masks, label=label)
+        for row, (share, y, x, other) in enumerate(draws("cutmix", 4)):
+            partner = int(other * (N - 1))
+            partner += partner >= row
+            side = int(32 * share**0.5) // 2
+            expected = masks[row].bool().clone()
+            for i in range(max(int(y * 32) - side, 0), min(int(y * 32) + side, 32)):
+                for j in range(max(int(x * 32) - side, 0), min(int(x * 32) + side, 32)):
+                    expected[i, j] = masks[partner, i, j]
+            assert torch.equal(made.masks[row], expected)
+
+
+def test_a_mask_cropped_by_torchvision() -> None:
+    masks = blobs(32, 32)
+    made = with_masks("random_crop", IMAGES, masks).masks
+    for row, (scale, ratio, y, x) in enumerate(draws("random_crop", 4)):
+        area, aspect = 1024 * within(scale, 0.3, 1.0), np.exp(within(ratio, np.log(0.6), np.log(1.6)))
+        tall = int(min(max(round((area / aspect) ** 0.5), 1), 32))
+        wide = int(min(max(round((area * aspect) ** 0.5), 1), 32))
+        top, left = int(y * (32 - tall + 1)), int(x * (32 - wide + 1))
+        share = tv.resized_crop(
+            masks[row, None].to(torch.float32), top, left, tall, wide, [32, 32], antialias=False
+        )[0]
+        clear = (share - 0.5).abs() > 1e-4  # within which rounding decides
+        assert torch.equal(made[row][clear], (share >= 0.5)[clear])
+
+
+def test_masks_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from auglens.data.augmentations import schema
+
+    masks = blobs(32, 32)
+    monkeypatch.setitem(schema.OWN, "grey", schema.own_spec({}, 0, lambda images, words, params: images))
+    for aug, given, message in (
+        (
+            [Part("grey", {})],
+            masks,
+            "masks: grey is one's own and says nothing of where pixels go; leave it out or pass no masks",
+        ),
+        (
+            parts("affine"),
+            masks[:3],
+            "masks: expected uint8 or bool [70, 32, 32], got uint8 [3, 32, 32]; pass one per image",
+        ),
+        (
+            parts("affine"),
+            masks.float(),
+            "masks: expected uint8 or bool [70, 32, 32], got float32 [70, 32, 32]; pass one per image",
+        ),
+    ):
+        with pytest.raises(ValueError, match="masks") as caught:
+            augment(aug, IMAGES, LABELS, ROWS, seed=4, epoch=2, masks=given)
+        assert str(caught.value) == message
+
+
 def test_all_augs_are_covered_here() -> None:
     assert {*AUGS, "identity", "noise"} == set(PARAMS)

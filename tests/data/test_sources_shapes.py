@@ -32,7 +32,7 @@ def test_golden_images():
         images, masks = shapes.make(part, 0, 20)
         digest.update(images)
         digest.update(masks)
-    assert digest.hexdigest() == "727de81fb068052c6f5ed25b6235371ec6ec892ce946f071152d225d72d5a518"
+    assert digest.hexdigest() == "7150098db35a7f316aa45400c5a65a4fbb18f0a9959f984f7de1c521a5d17fcf"
 
 
 def test_classes_are_balanced(source):
@@ -69,8 +69,8 @@ def test_masks_mark_the_pixels_of_the_shape(source):
     outside = (grey * (1 - source.masks)).sum((1, 2)) / (1 - source.masks).sum((1, 2))
     assert np.mean(inside > outside + 15) > 0.98
     share = source.masks.mean((1, 2))
-    assert share.min() > 0.03
-    assert share.max() < 0.6
+    assert share.min() > 0.015
+    assert share.max() < 0.3
 
 
 def test_without_anything_else_the_mask_is_where_the_shape_was_painted(monkeypatch):
@@ -93,7 +93,8 @@ def test_without_anything_else_the_mask_is_where_the_shape_was_painted(monkeypat
 
 def test_masks_match_hand_computed_areas(monkeypatch):
     """A disk of radius r covers π r² of the image, whose area is 4, a square of diagonal 2 r covers 2 r²."""
-    for name, value in {"SCALE": (0.7, 0.7), "STRETCH": 0.0, "SKEW": 0.0, "OCCLUDED": 0.0}.items():
+    still = {"PLACE": 0.16, "SCALE": (0.7, 0.7)}  # so that every shape lies within the image
+    for name, value in (still | {"STRETCH": 0.0, "SKEW": 0.0, "OCCLUDED": 0.0}).items():
         monkeypatch.setattr(shapes, name, value)
     _, masks = shapes.make("train", 0, 20, size=128)
     share = masks.mean((1, 2))

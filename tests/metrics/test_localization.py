@@ -9,8 +9,8 @@ import pytest
 from skimage.filters import threshold_otsu
 from skimage.measure import label, regionprops
 
-from auglens.metrics import LOCALIZATION, localization, localization_floors
-from auglens.metrics.localization import FLOORS, otsu
+from auglens.metrics import FLOORS, LOCALIZATION, floor_maps, localization, localization_floors
+from auglens.metrics.localization import otsu
 from auglens.saliency.finishing import finish
 
 
@@ -143,6 +143,32 @@ def test_floors():
     again = localization_floors(masks, seed=0)
     assert all(again[name].tobytes() == values.tobytes() for name, values in floors.items())
     assert localization_floors(masks, seed=1)["random_energy"].tolist() != floors["random_energy"].tolist()
+
+
+def test_floor_maps_are_those_behind_the_floors():
+    masks = np.random.default_rng(4).random((30, 29, 35)) > 0.7
+    maps = floor_maps(30, (29, 35), seed=3)
+    assert list(maps) == list(FLOORS)
+    expected = {f"{name}_{k}": v for name in maps for k, v in localization(maps[name], masks).items()}
+    found = localization_floors(masks, seed=3)
+    assert list(found) == list(expected)
+    assert all(found[name].tobytes() == values.tobytes() for name, values in expected.items())
+
+
+def test_floor_maps_by_hand():
+    ones, centre, random = floor_maps(4, (5, 9), seed=0).values()
+    assert ones.shape == centre.shape == random.shape == (4, 5, 9)
+    assert (ones == 1).all()
+    for y in range(5):
+        for x in range(9):  # the corners lie two standard deviations from the middle along each side
+            distance = (4 * (y / 4 - 0.5)) ** 2 + (4 * (x / 8 - 0.5)) ** 2
+            assert centre[:, y, x] == pytest.approx(np.exp(-distance / 2), abs=1e-12)
+    cells = np.random.Generator(np.random.Philox(0)).random((4, 7, 7), np.float32)
+    assert random.tobytes() == finish(cells, (5, 9)).tobytes()
+    assert all(len(maps) == 0 for maps in floor_maps(0, (5, 9), seed=0).values())
+    message = "floor_maps: expected maps of 1 × 1 and more, got 2 of 0 × 9; pass (H, W)"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        floor_maps(2, (0, 9), seed=0)
 
 
 MAPS, MASKS = np.zeros((2, 4, 4)), np.zeros((2, 4, 4), bool)

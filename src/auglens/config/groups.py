@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from auglens.data.augmentations import schema
@@ -38,8 +38,12 @@ class DataConfig:
     test: int
     validation_fraction: float
     split_seed: int
+    label: str = "label"  # column of labels.csv that holds the class (folder only)
+    fit: str = "crop"  # how an image that is not square becomes so: crop its centre, or squeeze it (folder only)
 
     def __post_init__(self) -> None:
+        require(bool(self.label.strip()), "data.label", "the name of a column of labels.csv", self.label)
+        one_of("data.fit", self.fit, ("crop", "squeeze"))
         one_of("data.name", self.name, ("shapes", "cifar10", "cifar100", "folder"))
         require(self.size is None or 8 <= self.size <= 1024, "data.size", "8 to 1024 pixels or null", self.size)
         require(self.train >= 0, "data.train", "0 or more images", self.train)
@@ -55,6 +59,11 @@ class ModelConfig:
     output_stride: int | None
     dropout: float
     drop_path: float
+    norm: str = "batch"  # batch: the normalisation that the network has
+    norm_channels: int | None = 16  # per group, with norm=group; this or the next, the other None
+    norm_groups: int | None = None
+    precode_size: int = 0  # features of PRECODE's bottleneck before the classifier; 0 = none
+    precode_beta: float = 0.001  # weight of its KL divergence in the loss
 
     def __post_init__(self) -> None:
         require(8 <= self.image_size <= 1024, "model.image_size", "8 to 1024 pixels", self.image_size)
@@ -62,6 +71,22 @@ class ModelConfig:
         require(self.output_stride in strides, "model.output_stride", "8, 16, 32 or null", self.output_stride)
         require(0 <= self.dropout < 1, "model.dropout", "a rate in [0, 1)", self.dropout)
         require(0 <= self.drop_path < 1, "model.drop_path", "a rate in [0, 1)", self.drop_path)
+        one_of("model.norm", self.norm, ("batch", "none", "group"))
+        for name in ("norm_channels", "norm_groups"):
+            value = getattr(self, name)
+            require(value is None or 1 <= value <= 1024, f"model.{name}", "1 to 1024 or null", value)
+        one = (self.norm_channels is None) != (self.norm_groups is None)
+        told = "one of model.norm_channels and model.norm_groups, and null for the other"
+        both = f"{self.norm_channels} and {self.norm_groups}"
+        require(self.norm != "group" or one, "model.norm", f"with group {told}", both)
+        require(0 <= self.precode_size <= 4096, "model.precode_size", "0 to 4096 features", self.precode_size)
+        require(0 <= self.precode_beta <= 10, "model.precode_beta", "a weight in [0, 10]", self.precode_beta)
+
+    @property
+    def deciding(self) -> ModelConfig:
+        """Without the settings of what is off: they decide nothing, and must not make another key."""
+        found = self if self.norm == "group" else replace(self, norm_channels=None, norm_groups=None)
+        return found if self.precode_size else replace(found, precode_beta=0.0)
 
 
 @dataclass(frozen=True)
@@ -74,12 +99,16 @@ class TrainConfig:
     threads: int
     device: str
     precision: str
+    weight_decay_l1: float = 0.0  # λ of λ·Σ|w| in the loss, over all trainable parameters
+    watch_test: bool = False  # the test images' scores after each epoch too; they choose nothing
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "train.epochs", "1 or more", self.epochs)
         require(self.batch_size >= 1, "train.batch_size", "1 or more", self.batch_size)
         require(0 < self.learning_rate <= 10, "train.learning_rate", "a rate in (0, 10]", self.learning_rate)
         require(0 <= self.weight_decay <= 1, "train.weight_decay", "a value in [0, 1]", self.weight_decay)
+        l1 = self.weight_decay_l1
+        require(0 <= l1 <= 1, "train.weight_decay_l1", "a value in [0, 1]", l1)
         one_of("train.select", self.select, ("validation_accuracy", "validation_loss"))
         require(1 <= self.threads <= 256, "train.threads", "1 to 256", self.threads)
         one_of("train.device", self.device, ("cpu", "cuda", "auto"))
@@ -162,6 +191,34 @@ class MeasureConfig:
 
 
 @dataclass(frozen=True)
+class ScoreConfig:
+    """What is scored of a cell's explanations, and on which test images."""
+
+    methods: tuple[str, ...]  # map methods beside maps.method
+    images: int | None  # test images, evenly spread; None = all
+    least_mask: float  # share of the image: those with a smaller mask are left out; 0 = every image counts
+    faithfulness: tuple[str, ...]
+    steps: int  # of insertion and deletion
+    sanity_images: int  # on which the layers are randomised in cascade; 0 = none
+    seed: int
+
+    def __post_init__(self) -> None:
+        for method in self.methods:
+            one_of("score.methods", method, names.METHODS)
+        unique = len(set(self.methods)) == len(self.methods)
+        require(unique, "score.methods", "each method once", list(self.methods))
+        for score in self.faithfulness:
+            one_of("score.faithfulness", score, names.FAITHFULNESS)
+        unique = len(set(self.faithfulness)) == len(self.faithfulness)
+        require(unique, "score.faithfulness", "each score once", list(self.faithfulness))
+        require(self.images is None or self.images >= 1, "score.images", "1 image or more, or null", self.images)
+        require(0 <= self.least_mask < 1, "score.least_mask", "a share in [0, 1)", self.least_mask)
+        require(1 <= self.steps <= 1024, "score.steps", "1 to 1024", self.steps)
+        require(self.sanity_images >= 0, "score.sanity_images", "0 or more images", self.sanity_images)
+        require(0 <= self.seed < 2**31, "score.seed", "a whole number from 0 to 2147483647", self.seed)
+
+
+@dataclass(frozen=True)
 class AnalysisConfig:
     """How much resampling the statistics do; nothing of it enters a cell's keys."""
 
@@ -229,6 +286,7 @@ class Config:
     seeds: tuple[int, ...]
     maps: MapsConfig
     measure: MeasureConfig
+    score: ScoreConfig
     analysis: AnalysisConfig
     collect: CollectConfig
     tracking: TrackingConfig

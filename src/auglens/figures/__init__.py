@@ -10,9 +10,12 @@ from auglens.figures.distributions import metric_boxes, segment_boxes
 from auglens.figures.divergence import divergence_forest, divergence_scatter
 from auglens.figures.floor import floor_forest
 from auglens.figures.images import augmentation_sheet, extreme_grid
+from auglens.figures.influence import correlation_grid, factor_panels, level_curves, seconds_bars
 from auglens.figures.pairs import correlation_intervals, pair_support
 from auglens.figures.performance import confusion_figure, performance_bars, training_curves
+from auglens.figures.quality import sanity_curves, score_dots, score_label
 from auglens.figures.questions import chains_forest, direct_heat, separability_forest, targets_dumbbell
+from auglens.figures.search import importances, parallel_coordinates, pareto_front
 from auglens.figures.structure import agreement_heat, model_similarity
 from auglens.figures.style import SAVE_RC, SVG_METADATA, alt_text, aug_label, metric_label
 from auglens.figures.trees import dendrograms
@@ -28,6 +31,7 @@ __all__ = [
     "bias_bars",
     "chains_forest",
     "confusion_figure",
+    "correlation_grid",
     "correlation_heatmap",
     "correlation_heatmaps",
     "correlation_intervals",
@@ -36,14 +40,23 @@ __all__ = [
     "divergence_forest",
     "divergence_scatter",
     "extreme_grid",
+    "factor_panels",
     "floor_forest",
+    "importances",
+    "level_curves",
     "mean_maps",
     "metric_boxes",
     "metric_label",
     "model_similarity",
     "pair_counts_chart",
     "pair_support",
+    "parallel_coordinates",
+    "pareto_front",
     "performance_bars",
+    "sanity_curves",
+    "score_dots",
+    "score_label",
+    "seconds_bars",
     "segment_boxes",
     "separability_forest",
     "targets_dumbbell",

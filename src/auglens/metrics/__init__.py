@@ -4,22 +4,26 @@ Pure numpy and scipy; no torch. Every definition: docs/metrics.md.
 """
 
 from auglens.metrics.faithfulness import FAITHFULNESS, faithfulness
+from auglens.metrics.floors import FLOORS, floor_maps
 from auglens.metrics.localization import LOCALIZATION, localization, localization_floors
 from auglens.metrics.maps import compare_maps, is_constant, map_metric_names
 from auglens.metrics.pairwise import compare_all, to_fixed
-from auglens.metrics.performance import SCORES, Scores, classification_scores, confusion_matrix
+from auglens.metrics.performance import SCORES, Scores, classification_scores, confusion_matrix, roc_auc
 from auglens.metrics.predictions import KLD_EPS, class_kld, softmax
+from auglens.metrics.sanity import SanityRow, sanity_check
 from auglens.metrics.similarity import FURTHER, HIGHER_IS_CLOSER, compare_further, higher_is_closer
 from auglens.metrics.transport import EMD_CELLS
 
 __all__ = [
     "EMD_CELLS",
     "FAITHFULNESS",
+    "FLOORS",
     "FURTHER",
     "HIGHER_IS_CLOSER",
     "KLD_EPS",
     "LOCALIZATION",
     "SCORES",
+    "SanityRow",
     "Scores",
     "class_kld",
     "classification_scores",
@@ -28,11 +32,14 @@ __all__ = [
     "compare_maps",
     "confusion_matrix",
     "faithfulness",
+    "floor_maps",
     "higher_is_closer",
     "is_constant",
     "localization",
     "localization_floors",
     "map_metric_names",
+    "roc_auc",
+    "sanity_check",
     "softmax",
     "to_fixed",
 ]

@@ -10,17 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from auglens.metrics.floors import floor_maps
 from auglens.metrics.maps import check_maps
 from auglens.metrics.threads import slices, spread
-from auglens.saliency.finishing import finish
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 LOCALIZATION = ("iou_area", "iou_box", "pointing_game", "energy")
-FLOORS = ("ones", "centre", "random")
 BINS = 256
-CENTRE_SPREAD = 0.25  # standard deviation of the centre floor's Gaussian, as a share of each side
 _PART = 1 << 18  # pixels in a thread's turn
 
 
@@ -54,23 +52,11 @@ def localization(maps: NDArray[Any], masks: NDArray[Any], *, threads: int | None
 def localization_floors(masks: NDArray[Any], *, seed: int, threads: int | None = None) -> dict[str, Floats]:
     """`localization` of explanations that look at nothing: `ones_iou_area`, `centre_energy`, `random_iou_box`, …
 
-    masks: bool [N,H,W]. ones: everywhere alike; centre: a Gaussian around the middle; random: uniform, of its own
-    for each image, at 7×7 cells and finished as maps are. A map is worth as much as it is above these.
+    masks: bool [N,H,W]. The maps are those of `floor_maps`. A map is worth as much as it is above these.
     """
     check_masks(masks, np.shape(masks))
-    count, *size = masks.shape
-    rows, columns = (np.linspace(-0.5, 0.5, side, endpoint=True) / CENTRE_SPREAD for side in size)
-    centre = np.exp(-(rows[:, None] ** 2 + columns**2) / 2)
-    random = np.random.Generator(np.random.Philox(seed))
     found: dict[str, Floats] = {}
-    for name in FLOORS:
-        maps: NDArray[Any]
-        if name == "ones":
-            maps = np.broadcast_to(np.ones(size), masks.shape)
-        elif name == "centre":
-            maps = np.broadcast_to(centre, masks.shape)
-        else:
-            maps = finish(random.random((count, 7, 7), np.float32), (size[0], size[1]))
+    for name, maps in floor_maps(len(masks), masks.shape[1:], seed=seed).items():
         scores = localization(maps, masks, threads=threads)
         found |= {f"{name}_{score}": values for score, values in scores.items()}
     return found

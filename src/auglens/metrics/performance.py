@@ -1,4 +1,4 @@
-"""How well a model classifies: accuracy and macro precision, recall and F1. Definitions: docs/metrics.md."""
+"""How well a model classifies: accuracy, macro precision, recall and F1, ROC AUC. Definitions: docs/metrics.md."""
 
 from __future__ import annotations
 
@@ -26,12 +26,8 @@ def confusion_matrix(labels: NDArray[Any], predicted: NDArray[Any], classes: int
     labels, predicted: int [N], class indices in 0..classes−1.
     Raises ValueError on other dtypes, lengths that differ or an index out of range.
     """
-    for name, values in (("labels", labels), ("predicted", predicted)):
-        if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
-            raise ValueError(f"{name}: expected integers [N], got {values.dtype} {list(values.shape)}")
-        if len(values) and (values.min() < 0 or values.max() >= classes):
-            found = f"{values.min()}..{values.max()}"
-            raise ValueError(f"{name}: expected class indices 0..{classes - 1}, got {found}; check `classes`")
+    _check_indices("labels", labels, classes)
+    _check_indices("predicted", predicted, classes)
     if len(labels) != len(predicted):
         raise ValueError(f"predicted: expected one per label ({len(labels)}), got {len(predicted)}")
     cells = labels.astype(np.int64) * classes + predicted
@@ -57,6 +53,46 @@ def classification_scores(labels: NDArray[Any], predicted: NDArray[Any], classes
         f1=_finite_mean(f1),
         undefined_classes=int(undefined.sum()),
     )
+
+
+def roc_auc(labels: NDArray[Any], probabilities: NDArray[Any]) -> float:
+    """Area under the ROC curve, in [0, 1]: how often a positive image scores above a negative one, ties one half.
+
+    labels: int [N]; probabilities: float [N,C], or any score that orders images alike. Two classes: of the second
+    one. More: the mean over the classes, each against the rest; those without a positive or a negative image are
+    left out. NaN where no class is defined, and where a probability is not finite.
+    The Mann–Whitney form (Hanley & McNeil, Radiology 143, 1982). ValueError on shapes, dtypes or labels that do
+    not fit.
+    """
+    if probabilities.ndim != 2 or probabilities.shape[1] < 2 or probabilities.dtype.kind != "f":
+        raise ValueError(
+            f"probabilities: expected floats [N,C] of 2 or more classes, got {probabilities.dtype}"
+            f" {list(probabilities.shape)}; pass one column per class"
+        )
+    classes = probabilities.shape[1]
+    _check_indices("labels", labels, classes)
+    if len(labels) != len(probabilities):
+        raise ValueError(f"probabilities: expected one row per label ({len(labels)}), got {len(probabilities)}")
+    if not np.isfinite(probabilities).all():
+        return float("nan")
+    from scipy.stats import rankdata  # a second that training can do without
+
+    areas = []
+    for index in [1] if classes == 2 else range(classes):
+        positive = labels == index
+        hits = int(positive.sum())
+        rest = len(labels) - hits
+        wins = rankdata(probabilities[:, index])[positive].sum() - hits * (hits + 1) / 2
+        areas.append(wins / (hits * rest) if hits and rest else np.nan)
+    return _finite_mean(np.array(areas))
+
+
+def _check_indices(name: str, values: NDArray[Any], classes: int) -> None:
+    if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
+        raise ValueError(f"{name}: expected integers [N], got {values.dtype} {list(values.shape)}")
+    if len(values) and (values.min() < 0 or values.max() >= classes):
+        found = f"{values.min()}..{values.max()}"
+        raise ValueError(f"{name}: expected class indices 0..{classes - 1}, got {found}; check `classes`")
 
 
 def _ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[np.float64]:

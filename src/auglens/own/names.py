@@ -15,6 +15,7 @@ OF_PIXELS = (
 )  # fmt: skip
 METHODS = (*OF_LAYER, *OF_PIXELS)
 FURTHER = ("ssim", "js", "emd", "centre_shift")
+FAITHFULNESS = ("average_drop", "increase_in_confidence", "insertion", "deletion", "road")
 # Column, score and figure names that a metric would be confused with.
 COLUMNS = (
     "aug", "seed", "image", "label", "predicted", "correct", "confidence", "target", "raw_range", "constant",

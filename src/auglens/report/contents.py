@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 FLOOR = "How far did the maps move"
 ALIKE = "Which augs behave alike"
+QUALITY = "How good the explanations are"
 QUESTIONS = "Open questions"
 PERFORMANCE = "Performance and training"
 AUGS = "What the augs make of an image"
@@ -97,6 +98,25 @@ SECTIONS: tuple[tuple[str, str, str, tuple[Shown, ...]], ...] = (
         ),
     ),
     (
+        "quality",
+        QUALITY,
+        "Held against the objects' masks, where the data have them, and against what the network does when pixels"
+        " go or come. Dashed: explanations that look at nothing.",
+        (
+            Shown(
+                "comparison",
+                "scores.svg",
+                "Mean over the scored images; a dot per model. ↑ more is better, ↓ less is better.",
+            ),
+            Shown(
+                "comparison",
+                "sanity.svg",
+                "Sanity check: maps of a model whose layers are randomised, from the head down, against its own. A"
+                " method whose line stays high does not depend on what was learnt.",
+            ),
+        ),
+    ),
+    (
         "questions",
         QUESTIONS,
         "What the published study asked and left open.",
@@ -169,6 +189,8 @@ TABLES = (
     Told("comparison", "pairs_strong", "Strong pairs", "In how many metrics among the most correlated.", ALIKE),
     Told("comparison", "pairs_weak", "Weak pairs", "In how many metrics among the least correlated.", ALIKE),
     Told("analysis", "agreement", "Agreement of metrics", "Mantel's r and the trees' correlation.", ALIKE),
+    Told("comparison", "scores", "Scores", "Over models of means over images; floors among the methods.", QUALITY),
+    Told("comparison", "sanity", "Sanity check", "Correlation with the original maps, layer by layer.", QUALITY),
     Told("analysis", "direct", "All pairs directly", "Maps against maps, no baseline between.", QUESTIONS),
     Told(
         "analysis",

@@ -13,15 +13,18 @@ if TYPE_CHECKING:
     from auglens.saliency.finishing import finish
     from auglens.saliency.layers import check_map_size, map_size, target_layer
     from auglens.saliency.methods import METHODS
+    from auglens.saliency.sanity import cascade, sanity_maps
 
 __all__ = [
     "METHODS",
     "Explanation",
+    "cascade",
     "check_map_size",
     "explain",
     "explain_each",
     "finish",
     "map_size",
+    "sanity_maps",
     "target_layer",
 ]
 
@@ -31,8 +34,10 @@ _HOMES = {
     "explain": "explanation",
     "explain_each": "explanation",
     "finish": "finishing",
+    "cascade": "sanity",
     "check_map_size": "layers",
     "map_size": "layers",
+    "sanity_maps": "sanity",
     "target_layer": "layers",
 }
 

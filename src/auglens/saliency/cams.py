@@ -131,15 +131,15 @@ def _cam(seen: Seen) -> Tensor:
 
 
 def _head(model: nn.Module) -> Tensor:
-    """The weights [C, K] of the last linear layer."""
+    """The weights [C, K] of the last linear layer, or of a classifier that is affine in evaluation mode."""
     told = getattr(model, "get_classifier", None)
-    linear = told() if callable(told) else None
-    if not isinstance(linear, nn.Linear):
+    weight = getattr(told(), "weight", None) if callable(told) else None
+    if not (isinstance(weight, Tensor) and weight.ndim == 2):
         every = [module for module in model.modules() if isinstance(module, nn.Linear)]
         if not every:
             raise ValueError("maps.method: cam needs a linear classifier, and this network has none; use gradcam")
-        linear = every[-1]
-    return linear.weight
+        weight = every[-1].weight
+    return weight
 
 
 # Σₖ wₖᶜ Aᵏ, w the linear head's row of the class. No ReLU. Zhou et al., CVPR 2016, equation 2.

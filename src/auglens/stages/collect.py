@@ -23,6 +23,8 @@ from auglens.metrics.threads import spread
 from auglens.stages import layout
 from auglens.stages.exchange import (
     PER_IMAGE,
+    SANITY,
+    SCORES,
     TRAINING,
     current,
     fetch,
@@ -40,7 +42,7 @@ def run() -> None:
     index = artifacts.load_json(layout.INDEX, ("study_key", "cells", "variant"))
     manifest = artifacts.load_json(layout.SPLITS / "manifest.json", ("classes",))
     variant = index["variant"]
-    complete = [entry for entry in index["cells"] if current(entry, index, settings.measure)]
+    complete = [entry for entry in index["cells"] if current(entry, index, settings)]
     absent = [e["cell"] for e in index["cells"] if e not in complete]
     if REFERENCE in absent:
         raise ValueError("collect: the reference has no maps, and nothing can be compared; run `dvc repro` first")
@@ -96,11 +98,14 @@ def publish(
 def save(cells: list[StudyCell], sources: Mapping[str, Mapping[str, Path]], index: Mapping[str, Any],
          settings: config.Config, absent: list[str]) -> None:  # fmt: skip
     """The study as files: what was compared, one table of all images, all curves, all raw maps."""
-    tables, curves, rows = [], [], []
+    tables, scores, sanity, curves, rows = [], [], [], [], []
     for cell in cells:
         paths = sources[cell.cell]
         report = artifacts.load_json(paths[TRAINING], ("epochs", "checkpoint_sha256"))
-        tables.append((paths[PER_IMAGE], {"aug": cell.aug, "seed": cell.seed}))
+        told: dict[str, Any] = {"aug": cell.aug, "seed": cell.seed}
+        tables.append((paths[PER_IMAGE], told))
+        scores.append((paths[SCORES], told))
+        sanity.append(pd.read_csv(paths[SANITY]).assign(**told))
         curves.append(pd.DataFrame(report["epochs"]).assign(cell=cell.cell, aug=cell.aug, seed=cell.seed))
         rows.append(
             {
@@ -115,6 +120,8 @@ def save(cells: list[StudyCell], sources: Mapping[str, Mapping[str, Path]], inde
         )
     columns = ("image", "label", "predicted", "correct")
     artifacts.save_tables(layout.PER_IMAGE, tables, columns, first=("aug", "seed"))
+    artifacts.save_tables(layout.SCORES, scores, ("method", "image"), first=("aug", "seed"))
+    artifacts.save_table(layout.SANITY, pd.concat(sanity, ignore_index=True))
     curve = pd.concat(curves, ignore_index=True)
     head = ["cell", "aug", "seed", "epoch"]
     artifacts.save_table(layout.CURVES, curve[[*head, *(name for name in curve if name not in head)]])
@@ -123,8 +130,8 @@ def save(cells: list[StudyCell], sources: Mapping[str, Mapping[str, Path]], inde
         list(spread(lambda name: shutil.copyfile(maps[name], folder / f"{name}.npz"), maps))
     summary = {name: index[name] for name in ("study_key", "reference_train_key", "variant")}
     summary |= {"metrics": settings.measure.metrics, "further": settings.measure.further}
-    told = index.get("own", {}).get("names", {})
-    own = {name: found["higher_is_closer"] for name, found in told.items() if found["kind"] == "metric"}
+    declared = index.get("own", {}).get("names", {})
+    own = {name: found["higher_is_closer"] for name, found in declared.items() if found["kind"] == "metric"}
     summary |= {"closer": {name: higher_is_closer(name, own) for name in settings.measure.every}}
     summary |= {"overlap": settings.measure.overlap, "kld_eps": settings.measure.kld_eps}
     summary |= {"own": index["own"]} if "own" in index else {}

@@ -36,6 +36,7 @@ class Collected:
     closer: Mapping[str, bool]
     overlap: Sequence[float]
     variant: str
+    checkpoints: Mapping[tuple[str, int], str]  # (aug, seed) → content of every cell's checkpoint
     cells: int
     absent: Sequence[str]
 
@@ -63,7 +64,7 @@ def load(*, other_target: bool = False) -> Collected:
             table[name] = float("nan")
     table = stats.flag_maps(stats.distinct_replicates(table, checkpoints))
     told = {name: study[name] for name in ("metrics", "further", "closer", "overlap", "variant", "absent")}
-    return Collected(table, cells=len(study["cells"]), **told)
+    return Collected(table, checkpoints=checkpoints, cells=len(study["cells"]), **told)
 
 
 def load_maps(aug: str, seed: int) -> artifacts.Maps:

@@ -73,6 +73,21 @@ def make_figures(
     return found
 
 
+def of_scores(checkpoints: Mapping[tuple[str, int], str], variant: str) -> tuple[
+    dict[str, pd.DataFrame], dict[str, Drawing]
+]:  # fmt: skip
+    """How good the explanations are: tables and figures, of distinct replicates."""
+    scores = stats.distinct_replicates(artifacts.load_table(layout.SCORES, ("method", "image")), checkpoints)
+    sanity = stats.distinct_replicates(pd.read_csv(layout.SANITY), checkpoints)
+    models = stats.scores_by_model(scores)
+    found: dict[str, Drawing] = {}
+    if len(models):
+        found["scores.svg"] = partial(figures.score_dots, models, variant.rpartition("-")[0])
+    if len(sanity):
+        found["sanity.svg"] = partial(figures.sanity_curves, sanity)
+    return {"scores": stats.score_table(models), "scores_models": models, "sanity": sanity}, found
+
+
 def make_confusions(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, Drawing]:
     """Every aug's confusion matrix, summed over its models."""
     found: dict[str, Drawing] = {}
@@ -162,6 +177,8 @@ def run() -> None:
     with artifacts.atomic_folder(layout.COMPARISON) as folder, Drawings(folder) as drawings:
         early: dict[str, Drawing] = {"curves.svg": partial(figures.training_curves, curves)}
         confusions = make_confusions(table, classes)
+        scored, dots = of_scores(collected.checkpoints, collected.variant)
+        early |= dots
         drawings.add(early | confusions)  # they need no statistics, and are drawn meanwhile
         averaged = stats.average_seeds(table, collected.every)
         values = stats.segment_values(table, collected.every)
@@ -175,9 +192,9 @@ def run() -> None:
         drawings.add(grids)
         for name, text in confusion_rows(table, classes).items():
             artifacts.save_text(folder / name, text)
-        write(folder, tables)
+        write(folder, tables | scored)
         drawn = ["performance.svg", *early, *found, *confusions, *grids]
         drawings.finish(dict.fromkeys(drawn))
     summary = summarise(tables, collected.every, collected.cells, collected.absent)
     artifacts.save_json(layout.METRICS, summary)
-    print(f"compare: {collected.cells} cells, {len(tables)} tables, {len(set(drawn))} figures")
+    print(f"compare: {collected.cells} cells, {len(tables) + len(scored)} tables, {len(set(drawn))} figures")

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from auglens import artifacts, config, tracking
-from auglens.cards import card, flat_params, run_metrics
+from auglens.cards import card, flat, flat_params, run_metrics, score_metrics
 from auglens.config import REFERENCE
 from auglens.data.augmentations import schema
+from auglens.metrics import softmax
 from auglens.stages import layout, pictures
+from auglens.stages.score import attributes
 from auglens.study import StudyCell
 
 PER_IMAGE, TRAINING, CARD = "per_image.parquet", "training.json", "card.json"
+SCORES, SANITY = "scores.parquet", "sanity.csv"
 
 
 def files(cell: str, variant: str) -> dict[str, Path]:
@@ -25,23 +30,27 @@ def files(cell: str, variant: str) -> dict[str, Path]:
         f"maps/{variant}.npz": layout.maps(cell, variant),
         f"maps/{config.other_variant(variant)}.npz": layout.maps(cell, config.other_variant(variant)),
         TRAINING: layout.training_report(cell),
+        SCORES: layout.scores(cell),
+        SANITY: layout.sanity(cell),
     }
 
 
-def current(entry: Mapping[str, Any], index: Mapping[str, Any], settings: config.MeasureConfig) -> bool:
+def current(entry: Mapping[str, Any], index: Mapping[str, Any], settings: config.Config) -> bool:
     """Whether a cell's files are here and were made from this plan: after a failed stage older ones remain."""
     paths = files(entry["cell"], index["variant"])
     if not all(path.exists() for path in paths.values()):
+        return False
+    if artifacts.table_head(paths[SCORES])[1] != attributes(entry["map_key"], settings.score):
         return False
     columns, attrs = artifacts.table_head(paths[PER_IMAGE])
     expected = {
         "map_key": entry["map_key"],
         "reference_map_key": index["cells"][0]["map_key"],
-        "kld_eps": settings.kld_eps,
+        "kld_eps": settings.measure.kld_eps,
     }
     if "own_metrics" in index and entry["aug"] != REFERENCE:
         expected["own"] = index["own_metrics"]
-    measured = entry["aug"] == REFERENCE or set(settings.every) <= set(columns)
+    measured = entry["aug"] == REFERENCE or set(settings.measure.every) <= set(columns)
     return attrs == expected and measured
 
 
@@ -65,12 +74,14 @@ def record(
     known = hashes(paths)
     told = ("label", "predicted", "constant")
     table = artifacts.load_table(paths[PER_IMAGE], told, beside=settings.measure.every)
-    metrics = run_metrics(table, report, settings.measure.every, len(manifest["classes"]))
+    logits = artifacts.load_maps(paths[f"maps/{index['variant']}.npz"]).logits
+    metrics = run_metrics(table, report, settings.measure.every, softmax(logits))
+    metrics |= score_metrics(artifacts.load_table(paths[SCORES]), pd.read_csv(paths[SANITY]))
     card_path = folder / cell / CARD
     artifacts.save_json(card_path, card(spec, report, manifest, metrics))
     epochs = report["epochs"]
     published: dict[str, Any] = {
-        "params": flat_params(spec, manifest),
+        "params": flat_params(spec, manifest) | flat(asdict(settings.score), "score"),
         "metrics": metrics,
         "curves": {name: [row[name] for row in epochs] for name in epochs[0] if name != "epoch"},
         "tags": {
@@ -92,6 +103,10 @@ def record(
             counts=manifest["counts"],
         ),
     }
+    content = tracking.content_digest(**published, known=known)
+    took = layout.seconds(entry["train_key"])  # no part of the content: who lacks it has the same cell
+    if took.exists():
+        metrics["train_seconds"] = artifacts.load_json(took, ("seconds",))["seconds"]
     return tracking.CellRecord(
         cell=cell,
         aug=entry["aug"],
@@ -100,7 +115,7 @@ def record(
             "study_key": index["study_key"],
             **{name: entry[name] for name in ("cell_key", "train_key", "map_key")},
         },
-        content=tracking.content_digest(**published, known=known),
+        content=content,
         reference_train_key=index["reference_train_key"],
         **published,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 from auglens import artifacts
@@ -18,17 +17,8 @@ def run(cell: str) -> None:
         return
     outputs = [layout.maps(cell, variant) for variant in (spec["variant"], other_variant(spec["variant"]))]
     work = once.work(spec["map_key"], artifacts.sha256(layout.checkpoint(cell)))
-    with once.alone(work, f"explain {cell}"):
-        if work.exists():
-            for path in outputs:
-                with artifacts.atomic(path) as temporary:
-                    shutil.copyfile(work / path.name, temporary)
-            print(f"explain {cell}: the same model as another cell's: its maps are taken over")
-            return
-        explain(cell, spec)
-        with artifacts.atomic_folder(work) as folder:
-            for path in outputs:
-                shutil.copyfile(path, folder / path.name)
+    told = "the same model as another cell's: its maps"
+    once.taken_over(work, outputs, f"explain {cell}", told, lambda: explain(cell, spec))
 
 
 def explain(cell: str, spec: dict[str, Any]) -> None:

@@ -6,7 +6,6 @@ Apart from the stage, so that a cell whose training is there already needs no to
 from __future__ import annotations
 
 import contextlib
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -83,6 +82,7 @@ def run(cell: str, spec: dict[str, Any], work: Path, finished: Path) -> dict[str
     )
     train = labelled(prepared, prepared.train, device)
     validation = labelled(prepared, prepared.validation, device)
+    test = labelled(prepared, prepared.test, device) if config.watch_test else None
     view = View(model_config.image_size, prepared.manifest["mean"], prepared.manifest["std"])
     state = load_state(work / "state.pt")
     per_epoch = recipe.halves * len(train.labels)
@@ -99,12 +99,14 @@ def run(cell: str, spec: dict[str, Any], work: Path, finished: Path) -> dict[str
         )
 
     with progress, live(cell) as feed, compat.without_dynamo():
-        started = time.perf_counter()
         state = fit(
             model, train, validation, view, CLASSIFICATION, config, recipe,
-            state=state, on_epoch=on_epoch, on_images=progress.advance,
+            state=state, test=test, on_epoch=on_epoch, on_images=progress.advance,
         )  # fmt: skip
-        progress.line(f"{time.perf_counter() - started:.1f} s, best epoch {state.best_epoch}")
+        progress.line(f"{state.seconds:.1f} s, best epoch {state.best_epoch}")
+    # What took how long stays out of every output: those are equal on every run.
+    seconds = layout.root() / ".auglens" / "seconds" / f"{spec['train_key']}.json"
+    artifacts.save_json(seconds, {"seconds": state.seconds})
     metadata = {
         "train_key": spec["train_key"],
         "model": asdict(model_config),

@@ -8,6 +8,8 @@ CELLS = Path("data/cells")
 INDEX = CELLS / "index.json"
 RUNS = Path("reports/runs.json")
 PER_IMAGE = Path("reports/per_image.parquet")
+SCORES = Path("reports/scores.parquet")
+SANITY = Path("reports/sanity.csv")
 CURVES = Path("reports/curves.csv")
 STUDY_MAPS = Path("reports/study_maps")
 COMPARISON = Path("reports/comparison")
@@ -55,6 +57,19 @@ def training_report(cell: str) -> Path:
 
 def maps(cell: str, variant: str) -> Path:
     return Path("cams") / cell / f"{variant}.npz"
+
+
+def scores(cell: str) -> Path:
+    return Path("reports/scores") / f"{cell}.parquet"
+
+
+def sanity(cell: str) -> Path:
+    return Path("reports/sanity") / f"{cell}.csv"
+
+
+def seconds(train_key: str) -> Path:
+    """How long a training took on this machine: no part of any output, which must not depend on time."""
+    return root() / ".auglens/seconds" / f"{train_key}.json"
 
 
 def map_table(cell: str) -> Path:

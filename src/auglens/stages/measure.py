@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from auglens import artifacts, config
+from auglens.config import REFERENCE
 from auglens.metrics import class_kld, compare_maps, is_constant, map_metric_names, softmax
 from auglens.metrics.threads import slices, spread
 from auglens.own import loading
@@ -91,7 +92,8 @@ def other_target(
     return found
 
 
-def run(cell: str) -> None:
+def run(cell: str, *, against: str | None = REFERENCE) -> None:
+    """against: the cell whose maps are compared with; None = none, as of the reference itself."""
     settings = config.load().measure
     variant = artifacts.load_json(layout.maps_spec(cell), ("variant",))["variant"]
     another = config.other_variant(variant)
@@ -107,11 +109,11 @@ def run(cell: str) -> None:
         "reference_map_key": maps.map_key,
         "kld_eps": settings.kld_eps,
     }
-    if cell == "reference":
+    if against is None or cell == against:
         constant = [is_constant(finish(maps.raw[cut], maps.size)) for cut in turns(len(labels), maps.size)]
         values["constant"] = np.concatenate(constant)
     else:
-        reference = artifacts.load_maps(layout.maps("reference", variant))
+        reference = artifacts.load_maps(layout.maps(against, variant))
         if reference.raw.shape != maps.raw.shape:
             shapes = f"{maps.raw.shape} against the reference's {reference.raw.shape}"
             raise ValueError(f"measure {cell}: maps of {shapes}; run `dvc repro` so that both are of one study")
@@ -123,7 +125,7 @@ def run(cell: str) -> None:
             keys["own"] = artifacts.hash_values(own["metrics"])
         values |= {f"reference_{name}": other[name] for name in ("predicted", "correct", "raw_range")}
         values |= measure(maps, reference, settings, f"measure {cell}")
-        beside = tuple(artifacts.load_maps(layout.maps(name, another)) for name in (cell, "reference"))
+        beside = tuple(artifacts.load_maps(layout.maps(name, another)) for name in (cell, against))
         also = other_target(
             values, (maps, reference), (beside[0], beside[1]), settings, f"measure {cell}, {another}"
         )

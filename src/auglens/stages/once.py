@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -14,10 +16,11 @@ import auglens
 from auglens import artifacts
 from auglens.stages import layout
 
-COMPUTES = ("explaining.py", "fitting.py")  # of the stages: the others only say what is read and written
+# Of the stages: the others only say what is read and written.
+COMPUTES = ("explaining.py", "fitting.py", "scoring.py", "selecting.py")
 
 
-def work(*decided_by: str) -> Path:
+def work(*decided_by: Any) -> Path:
     """The folder of a result or an unfinished state that `decided_by`, the code and torch decide."""
     root = Path(auglens.__file__).parent
     found = (path for path in root.rglob("*.py") if "stages" not in path.parts or path.name in COMPUTES)
@@ -40,6 +43,22 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def taken_over(folder: Path, outputs: Sequence[Path], doing: str, told: str, make: Callable[[], object]) -> None:
+    """`make` writes `outputs`, unless they lie in `folder`, where they are kept. told: what is taken over."""
+    names = [f"{place}{path.suffix}" for place, path in enumerate(outputs)]
+    with alone(folder, doing):
+        if folder.exists():
+            for name, path in zip(names, outputs, strict=True):
+                with artifacts.atomic(path) as temporary:
+                    shutil.copyfile(folder / name, temporary)
+            print(f"{doing}: {told} are taken over")
+            return
+        make()
+        with artifacts.atomic_folder(folder) as temporary:
+            for name, path in zip(names, outputs, strict=True):
+                shutil.copyfile(path, temporary / name)
 
 
 def shared(kind: str, key: str) -> bool:

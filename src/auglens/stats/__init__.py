@@ -3,6 +3,8 @@
 Pure pandas, numpy and scipy; no disk, no torch. Every definition: docs/metrics.md, docs/statistics.md.
 """
 
+from auglens.stats.across import correlation_of_scores, method_table
+from auglens.stats.answers import Answer, answers
 from auglens.stats.bias import bias_table, centre_map, mean_map
 from auglens.stats.cells import Cells, cells_of
 from auglens.stats.chains import chain_table
@@ -11,9 +13,12 @@ from auglens.stats.correctness import SEGMENTS, segment_summary, segment_values,
 from auglens.stats.correlation import correlation_counts, correlation_map, pairs_of_map
 from auglens.stats.direct import direct_table, image_means, packed, without_reference
 from auglens.stats.divergence import divergence_augs, divergence_points, divergence_table
+from auglens.stats.factors import Factor, Models, find_factors, models_of
 from auglens.stats.floor import floor_summary, floor_table, means_table
+from auglens.stats.influence import influence_tables, level_values, wide_table
 from auglens.stats.pairs import pair_counts
 from auglens.stats.permutations import pair_table, self_resemblance
+from auglens.stats.quality import HIGHER_IS_BETTER, score_table, scores_by_model
 from auglens.stats.resampling import image_weights
 from auglens.stats.seeds import (
     CONTROLS,
@@ -38,9 +43,14 @@ from auglens.stats.targets import target_table
 
 __all__ = [
     "CONTROLS",
+    "HIGHER_IS_BETTER",
     "REFERENCE",
     "SEGMENTS",
+    "Answer",
     "Cells",
+    "Factor",
+    "Models",
+    "answers",
     "average_seeds",
     "bias_table",
     "cells_of",
@@ -48,6 +58,7 @@ __all__ = [
     "chain_table",
     "correlation_counts",
     "correlation_map",
+    "correlation_of_scores",
     "correlation_table",
     "correlations",
     "covariances",
@@ -59,15 +70,20 @@ __all__ = [
     "divergence_points",
     "divergence_table",
     "extremes",
+    "find_factors",
     "flag_maps",
     "floor_summary",
     "floor_table",
     "image_means",
     "image_weights",
+    "influence_tables",
+    "level_values",
     "mean_map",
     "means_table",
+    "method_table",
     "metric_summary",
     "metrics_of",
+    "models_of",
     "models_table",
     "packed",
     "pair_counts",
@@ -75,6 +91,8 @@ __all__ = [
     "pairs_of_map",
     "performance",
     "performance_summary",
+    "score_table",
+    "scores_by_model",
     "seed_spread",
     "segment_summary",
     "segment_values",
@@ -84,5 +102,6 @@ __all__ = [
     "structure",
     "summarise_segments",
     "target_table",
+    "wide_table",
     "without_reference",
 ]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from auglens.data.augmentations import Augmented
 from auglens.data.augmentations.schema import Parameters
-from auglens.data.views import to_unit
+from auglens.data.views import to_shares, to_unit
 from auglens.rng import fractions
 
 
@@ -37,13 +37,20 @@ def boxes(drawn: np.ndarray, alpha: float, height: int, width: int) -> np.ndarra
 
 
 def cutmix(
-    made: Augmented, words: np.ndarray, params: Parameters, *, images: Tensor, labels: Tensor, rows: Tensor
+    made: Augmented,
+    words: np.ndarray,
+    params: Parameters,
+    *,
+    images: Tensor,
+    labels: Tensor,
+    rows: Tensor,
+    masks: Tensor | None = None,
 ) -> Augmented:
     """A patch of an un-augmented image of the training set on each of `made`.
 
     images: uint8 [N,C,H,W]; labels: int64 [N]; rows: int64 [B], the sources of `made`; words: uint64 [B,4].
     label=source (protocol A) keeps the source's label; label=mixed weighs the partner's by the area it
-    covers.
+    covers. masks: uint8 or bool [N,H,W]; the patch brings the partner's.
     """
     device = made.images.device
     h, w = images.shape[-2:]
@@ -55,7 +62,10 @@ def cutmix(
     inside = ((y >= top) & (y < bottom))[:, None, :, None] & ((x >= left) & (x < right))[:, None, None, :]
     patches = to_unit(images.index_select(0, partner))
     mixed = torch.where(inside, patches, made.images, out=made.images)
+    moved = made.masks
+    if masks is not None and moved is not None:
+        moved = torch.where(inside[:, 0], to_shares(masks.index_select(0, partner)), moved)
     if params["label"] == "source":
-        return Augmented(mixed, made.labels, made.partner_labels, made.partner_weight)
+        return Augmented(mixed, made.labels, made.partner_labels, made.partner_weight, moved)
     weight = ((bottom - top) * (right - left)).squeeze(1).to(torch.float32) / (h * w)
-    return Augmented(mixed, made.labels, labels[partner], weight)
+    return Augmented(mixed, made.labels, labels[partner], weight, moved)

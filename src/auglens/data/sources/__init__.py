@@ -72,7 +72,7 @@ def load_source(config: DataConfig) -> Source:
                 "parameter data.size: expected a number of pixels, since images of a folder differ in size, "
                 "got None; set data.size=64"
             )
-        return folder.load(config.source, size=config.size)
+        return folder.load(config.source, size=config.size, label=config.label, fit=config.fit)
     from auglens.data.sources import cifar
 
     if config.size not in (None, cifar.SIZE):

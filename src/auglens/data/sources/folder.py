@@ -58,14 +58,16 @@ class Files:
     table: Reader | None
 
 
-def load(source: str | Path, *, size: int) -> Source:
-    """Read all images, bring the shorter side to `size` pixels (antialiased) and cut out the centre.
+def load(source: str | Path, *, size: int, label: str = "label", fit: str = "crop") -> Source:
+    """Read all images; `fit` = crop: bring the shorter side to `size` pixels (antialiased) and cut out the centre;
+    squeeze: bring both sides to `size`, for pictures whose edges matter.
 
     Masks go the same way with the nearest pixel and are 1 where they were above 0; small objects may vanish.
-    Transparency is dropped, EXIF's turn is applied. Raises ValueError in one line naming the file.
+    Transparency is dropped, EXIF's turn is applied. label: the column of labels.csv that holds the
+    class. Raises ValueError in one line naming the file.
     """
     files = _open(Path(source))
-    entries = _by_table(files, files.table()) if files.table else _by_folder(files)
+    entries = _by_table(files, files.table(), label) if files.table else _by_folder(files)
     labels = sorted({entry.label for entry in entries}, key=_numbers_first)
     images = np.empty((len(entries), 3, size, size), np.uint8)
     masks = np.empty((len(entries), size, size), np.uint8) if files.masks else None
@@ -73,7 +75,7 @@ def load(source: str | Path, *, size: int) -> Source:
     for row, entry in enumerate(entries):
         where = f"{files.where}: {entry.name}"
         picture = decode(files.images[entry.name](), where)
-        images[row] = np.asarray(square(picture, size, Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+        images[row] = np.asarray(square(picture, size, Image.Resampling.BICUBIC, fit)).transpose(2, 0, 1)
         if masks is not None:
             found = stems.get(_stem(entry.name), [])
             if len(found) != 1:
@@ -81,7 +83,8 @@ def load(source: str | Path, *, size: int) -> Source:
                     f"{where}: expected one mask, got {len(found)}; keep one masks/{_stem(entry.name)}.png "
                     "(all 0 where nothing is marked) or remove masks/"
                 )
-            masks[row] = mask_of(files.masks[found[0]](), f"{files.where}: masks/{found[0]}", picture, size)
+            name = found[0]
+            masks[row] = mask_of(files.masks[name](), f"{files.where}: masks/{name}", picture, size, fit)
     rows = {split: np.flatnonzero([entry.split == split for entry in entries]) for split in SPLITS.values()}
     return Source(
         images,
@@ -158,25 +161,25 @@ def _by_folder(files: Files) -> list[Entry]:
     return entries
 
 
-def _by_table(files: Files, data: bytes) -> list[Entry]:
+def _by_table(files: Files, data: bytes, label: str) -> list[Entry]:
     """Entries of `labels.csv` in its order."""
     where = f"{files.where}: {TABLE}"
     try:
         rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), restval="")
         columns = rows.fieldnames or []
-        missing = [name for name in ("id", "label") if name not in columns]
+        missing = [name for name in ("id", label) if name not in columns]
         if missing:
-            raise ValueError(f"{where}: lacks the column {missing[0]}; its first line must name id and label")
+            raise ValueError(f"{where}: lacks the column {missing[0]}; its first line must name id and {label}")
         stems, seen, entries = _by_stem(files.images), set(), []
         for row in rows:
             line = f"{where} line {rows.line_num}"
             name = _find(row["id"], files.images, stems, line)
             if name in seen:
                 raise ValueError(f"{line}: image {row['id']!r} is listed twice; remove one of the lines")
-            if not row["label"]:
+            if not row[label]:
                 raise ValueError(f"{line}: image {row['id']!r} has no label; give it one or remove the line")
             seen.add(name)
-            entries.append(Entry(name, row["label"], _split(row["split"], line) if "split" in columns else ""))
+            entries.append(Entry(name, row[label], _split(row["split"], line) if "split" in columns else ""))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{where}: not a CSV table in UTF-8 ({type(error).__name__}); save it anew") from None
     return entries

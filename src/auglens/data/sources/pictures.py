@@ -36,14 +36,17 @@ def decode(data: bytes, where: str, *, mask: bool = False) -> Image.Image:
     return picture.convert("RGB")
 
 
-def square(picture: Image.Image, size: int, how: Image.Resampling) -> Image.Image:
-    """The central square, resized in one step: the same as resizing the shorter side and then cutting."""
+def square(picture: Image.Image, size: int, how: Image.Resampling, fit: str = "crop") -> Image.Image:
+    """crop: the central square, resized in one step, the same as resizing the shorter side and then cutting;
+    squeeze: the whole picture, its sides brought to the same length."""
+    if fit == "squeeze":
+        return picture.resize((size, size), how)
     side = min(picture.size)
     left, top = (picture.width - side) / 2, (picture.height - side) / 2
     return picture.resize((size, size), how, box=(left, top, left + side, top + side))
 
 
-def mask_of(data: bytes, where: str, picture: Image.Image, size: int) -> Array:
+def mask_of(data: bytes, where: str, picture: Image.Image, size: int, fit: str = "crop") -> Array:
     """uint8 {0,1} [size,size]: the mask of `picture` by the same geometry, nearest pixel, 1 where above 0."""
     mask = decode(data, where, mask=True)
     if mask.size != picture.size:
@@ -52,4 +55,4 @@ def mask_of(data: bytes, where: str, picture: Image.Image, size: int) -> Array:
         mask = mask.convert("RGB")
     marked = np.asarray(mask) > 0
     flat = Image.fromarray((marked if marked.ndim == 2 else marked.any(axis=2)).astype(np.uint8))
-    return np.asarray(square(flat, size, Image.Resampling.NEAREST))
+    return np.asarray(square(flat, size, Image.Resampling.NEAREST, fit))

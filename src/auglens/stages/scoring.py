@@ -1,0 +1,166 @@
+"""The scoring behind `auglens score`: a checkpoint, its maps and test images → scores per image and method.
+
+Apart from the stage, so that a cell whose scores are there already needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from auglens import artifacts, compat, metrics
+from auglens.config import ModelConfig, ScoreConfig
+from auglens.data.views import View, to_unit
+from auglens.device import deterministic, find_device
+from auglens.models import build, load_weights
+from auglens.own import loading
+from auglens.progress import Progress
+from auglens.saliency import explain, finish, sanity_maps, target_layer
+from auglens.stages import layout
+from auglens.stages.selecting import chosen
+
+CHUNK = 128  # images finished and scored at once
+PREDICTED_AT_ONCE = 256
+OTHER_WEIGHTS = 1_000_003  # added to the seed: no cell's own initial weights
+
+
+class Network:
+    """A cell's model as scores need it. size: pixels, side of what the network sees."""
+
+    def __init__(self, cell: str, spec: Mapping[str, Any]) -> None:
+        tensors, metadata = artifacts.load_checkpoint(layout.checkpoint(cell))
+        self.settings = ModelConfig(**metadata["model"])
+        self.device = find_device(spec["device"])
+        self.classes = len(metadata["classes"])
+        self.model = build(self.settings, self.classes, init_seed=0)
+        load_weights(self.model, tensors)
+        self.model.to(self.device).eval()
+        self.size = self.settings.image_size
+        self.layer = target_layer(self.model, spec["layer"], image_size=self.size)
+        self.mean, self.std = metadata["mean"], metadata["std"]
+        self.view = View(self.size, self.mean, self.std)
+        self.unscaled = View(self.size, [0.0] * 3, [1.0] * 3)
+
+    def pixels(self, images: artifacts.Array) -> artifacts.Array:
+        """uint8 [B,3,h,w] → float32 [B,3,size,size] in [0, 1]: what the network sees, before normalisation."""
+        resized = self.unscaled(to_unit(torch.from_numpy(images).to(self.device)))
+        return resized.clamp(0, 1).cpu().contiguous().numpy()
+
+    def normalised(self, pixels: artifacts.Array) -> torch.Tensor:
+        return self.view(torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32)).to(self.device))
+
+    @torch.inference_mode()
+    def predict(self, pixels: artifacts.Array) -> artifacts.Array:
+        """Pixels float32 [B,3,size,size] → probabilities float64 [B,C]."""
+        parts = [
+            self.model(self.normalised(pixels[at : at + PREDICTED_AT_ONCE])).double().softmax(1).cpu()
+            for at in range(0, len(pixels), PREDICTED_AT_ONCE)
+        ]
+        return torch.cat(parts).numpy()
+
+
+def raw_maps(
+    network: Network,
+    spec: Mapping[str, Any],
+    maps: artifacts.Maps,
+    pixels: artifacts.Array,
+    rows: artifacts.Array,
+    methods: Sequence[str],
+) -> dict[str, artifacts.Array]:
+    """Method → raw maps float32 [N,h,w] of `rows`; the study's own are those of `explain`."""
+    found = {spec["method"]: maps.raw[rows]}
+    for method in methods:
+        if method not in found:
+            explanation = explain(
+                network.model,
+                network.normalised(pixels),
+                method=method,
+                targets=maps.targets[rows],
+                layer=network.layer,
+                batch_size=spec["batch_size"],
+            )
+            found[method] = explanation.raw
+    return found
+
+
+def score(
+    network: Network,
+    pixels: artifacts.Array,
+    masks: artifacts.Array | None,
+    finished: artifacts.Array,
+    settings: ScoreConfig,
+) -> dict[str, artifacts.Array]:
+    """Every score of finished maps float [N,size,size], image by image."""
+    values: dict[str, artifacts.Array] = {"constant": metrics.is_constant(finished)}
+    if masks is not None:
+        values |= metrics.localization(finished, masks)
+    if settings.faithfulness:
+        values |= metrics.faithfulness(
+            network.predict, pixels, finished, fill=network.mean, seed=settings.seed,
+            scores=settings.faithfulness, steps=settings.steps,
+        )  # fmt: skip
+    return values
+
+
+def run(cell: str, spec: dict[str, Any], settings: ScoreConfig) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(scores as columns, a row per method and image; the sanity check's rows)."""
+    compat.tune_allocator()
+    prepared = artifacts.load_prepared(layout.SPLITS)
+    own: Any = spec["method"]
+    if "own" in spec:
+        own = loading.load(spec["own"], {own: spec["code"]}).functions[own]
+    maps = artifacts.load_maps(layout.maps(cell, spec["variant"]))
+    test = prepared.test
+    if len(maps.raw) != len(test):
+        raise ValueError(f"score {cell}: {len(maps.raw)} maps for {len(test)} test images; run `dvc repro`")
+    with deterministic(spec["threads"]):
+        network = Network(cell, spec)
+        masks = None
+        if prepared.masks is not None:
+            masks = network.view.masks(torch.from_numpy(np.ascontiguousarray(prepared.masks[test]))).numpy()
+        rows = chosen(len(test), masks, images=settings.images, least_mask=settings.least_mask)
+        pixels = network.pixels(np.ascontiguousarray(prepared.images[test[rows]]))
+        masks = None if masks is None else masks[rows]
+        raw = raw_maps(network, spec, maps, pixels, rows, settings.methods)
+        floors = metrics.floor_maps(len(rows), (network.size, network.size), seed=settings.seed)
+        parts: list[dict[str, Any]] = []
+        with Progress(f"score {cell}", len(rows) * (len(raw) + len(floors)), unit="map") as progress:
+            for method in (*raw, *floors):
+                for at in range(0, len(rows), CHUNK):
+                    cut = slice(at, at + CHUNK)
+                    some = finish(raw[method][cut], network.size) if method in raw else floors[method][cut]
+                    here = None if masks is None else masks[cut]
+                    values = score(network, pixels[cut], here, some, settings)
+                    parts.append({"method": np.full(len(some), method), "image": rows[cut]} | values)
+                    progress.advance(len(some))
+        table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        sanity = check(network, pixels[: settings.sanity_images], maps.targets[rows], own, spec, settings)
+    labels, predicted = prepared.labels[test], maps.logits.argmax(1)
+    image = table["image"]
+    told = {"label": labels[image], "predicted": predicted[image], "target": maps.targets[image]}
+    share = {} if masks is None else {"mask_share": np.tile(masks.mean((1, 2)), len(raw) + len(floors))}
+    head = {"method": table.pop("method"), "image": image.astype(np.int32)}
+    head |= {name: column.astype(np.int16) for name, column in told.items()} | share
+    return head | {name: column for name, column in table.items() if name not in head}, sanity
+
+
+def check(
+    network: Network,
+    pixels: artifacts.Array,
+    targets: artifacts.Array,
+    method: Any,
+    spec: Mapping[str, Any],
+    settings: ScoreConfig,
+) -> list[dict[str, Any]]:
+    """The sanity check of the study's method: how much its maps keep as layer after layer is randomised."""
+    if not len(pixels):
+        return []
+    fresh = build(network.settings, network.classes, init_seed=settings.seed + OTHER_WEIGHTS).to(network.device)
+    levels = sanity_maps(
+        network.model, fresh, network.normalised(pixels), methods={spec["method"]: method}, size=network.size,
+        layer=network.layer, targets=targets[: len(pixels)], batch_size=spec["batch_size"],
+    )  # fmt: skip
+    return [dict(row) for row in metrics.sanity_check(levels)]
