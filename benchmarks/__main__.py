@@ -17,6 +17,7 @@ from benchmarks.timing import note
 
 SCRIPTS = {
     "gradcam": (),
+    "scorecam": (),
     "map_metrics": (),
     "measure_memory": (),
     "augmentations": (),

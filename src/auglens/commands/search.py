@@ -57,6 +57,7 @@ def run(name: str | None, size: str, overrides: Sequence[str]) -> int:
             print(f"{one:16} {search.load(SEARCHES, one).question}")
         return 0
     wanted = search.load(SEARCHES, name, size=size, extra=tuple(overrides))
+    config.from_mapping(yaml.safe_load(composed(wanted.overrides({}), CONF)))  # what no trial could do without
     key = artifacts.hash_values(wanted.identity())
     folder = Path(".auglens/search").resolve() / f"{name}-{key[:12]}"
     with once.alone(folder, f"search {name}"), at_root():
