@@ -91,6 +91,67 @@ def test_a_bad_value_is_named_in_one_line(values: dict[str, Any], key: str, valu
     assert "\n" not in str(caught.value)
 
 
+METHODS = (
+    "cam, gradcam, gradcam++, scorecam, xgradcam, layercam, eigencam, hirescam, gradient, inputxgradient,"
+    " guided_backprop, guided_gradcam, smoothgrad, integrated_gradients"
+)
+FAITHFULNESS = "average_drop, increase_in_confidence, insertion, deletion, road"
+WHOLE = [
+    ("score.methods", ["cam", "gradcan"], f"one of {METHODS} (did you mean 'gradcam'?), got 'gradcan'"),
+    ("score.methods", ["cam", "scorecam", "cam"], "each method once, got ['cam', 'scorecam', 'cam']"),
+    ("score.methods", "cam", "a list, got 'cam'"),
+    ("score.faithfulness", ["raod"], f"one of {FAITHFULNESS} (did you mean 'road'?), got 'raod'"),
+    ("score.faithfulness", ["road", "road"], "each score once, got ['road', 'road']"),
+    ("score.images", 0, "1 image or more, or null, got 0"),
+    ("score.images", 2.5, "a value of type int, got 2.5"),
+    ("score.least_mask", 1, "a share in [0, 1), got 1.0"),
+    ("score.least_mask", -0.1, "a share in [0, 1), got -0.1"),
+    ("score.least_mask", float("nan"), "a share in [0, 1), got nan"),
+    ("score.steps", 0, "1 to 1024, got 0"),
+    ("score.steps", 1025, "1 to 1024, got 1025"),
+    ("score.sanity_images", -1, "0 or more images, got -1"),
+    ("score.seed", -1, "a whole number from 0 to 2147483647, got -1"),
+    ("score.seed", 2**31, "a whole number from 0 to 2147483647, got 2147483648"),
+    ("data.fit", "squeze", "one of crop, squeeze (did you mean 'squeeze'?), got 'squeze'"),
+    ("data.label", "", "the name of a column of labels.csv, got ''"),
+    ("data.label", " ", "the name of a column of labels.csv, got ' '"),
+    ("data.label", 3, "a value of type str, got 3"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "told"), WHOLE)
+def test_a_bad_value_of_scores_or_labels_by_the_whole_message(
+    values: dict[str, Any], key: str, value: object, told: str
+) -> None:
+    group, name = key.split(".")
+    values[group][name] = value
+    with pytest.raises(ValueError, match=r"^parameter") as caught:
+        config.from_mapping(values)
+    told = f"parameter {key}: expected {told}"
+    assert str(caught.value) == f"{told}; correct it in params.yaml or conf/"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("score.methods", []), ("score.faithfulness", []), ("score.images", None), ("score.images", 1),
+        ("score.least_mask", 0), ("score.least_mask", 0.99), ("score.steps", 1), ("score.steps", 1024),
+        ("score.sanity_images", 0), ("score.seed", 2**31 - 1), ("data.fit", "squeeze"), ("data.label", "the kind"),
+    ],
+)  # fmt: skip
+def test_the_ends_of_every_range_are_in_it(values: dict[str, Any], key: str, value: object) -> None:
+    group, name = key.split(".")
+    values[group][name] = value
+    found = getattr(getattr(config.from_mapping(values), group), name)
+    assert found == (tuple(value) if isinstance(value, list) else value)
+
+
+def test_labels_and_fit_are_what_they_were_where_nothing_is_said(values: dict[str, Any]) -> None:
+    del values["data"]["label"], values["data"]["fit"]
+    data = config.from_mapping(values).data
+    assert (data.label, data.fit) == ("label", "crop")
+
+
 @pytest.mark.parametrize(("channels", "groups"), [(None, None), (16, 4)])
 def test_group_norm_needs_one_of_its_two_sizes(
     values: dict[str, Any], channels: int | None, groups: int | None

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import rc_context, rcParams
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from auglens import figures
@@ -81,6 +84,38 @@ def confusion() -> Figure:
     return figures.confusion_figure(matrix, CLASSES, "affine, 2 seeds")
 
 
+SCORED = ("iou_area", "energy", "average_drop", "deletion")
+
+
+def make_models() -> pd.DataFrame:
+    """What `scores_by_model` gives: the score of model k of an aug is its place, floors constant or undefined."""
+    rows = [
+        (aug, seed, method, score, value + 0.01 * place + 0.002 * seed, 50, 0)
+        for place, (aug, seeds) in enumerate({"reference": 1, "affine": 2, "color_jitter": 2, "noise": 2}.items())
+        for seed in range(seeds)
+        for score, value in zip(SCORED, (0.3, 0.2, 40.0, 0.5), strict=True)
+        for method in ("gradcam", "gradcam++")
+    ]
+    floors = {"ones": (0.1, 0.1, np.nan, np.nan), "centre": (0.25, 0.18, 60, 0.6), "random": (0.08, 0.1, 70, 0.7)}
+    rows += [
+        ("reference", seed, floor, score, value, 50, 0)
+        for floor, values in floors.items()
+        for score, value in zip(SCORED, values, strict=True)
+        for seed in (0, 1)
+    ]
+    return pd.DataFrame(rows, columns=["aug", "seed", "method", "score", "mean", "images", "undefined"])
+
+
+def make_sanity() -> pd.DataFrame:
+    steps = enumerate(("fc", "layer4", "stem"), start=1)
+    rows = [
+        (aug, seed, step, layer, 1 - 0.3 * step + 0.01 * place)
+        for step, layer in steps
+        for place, (aug, seed) in enumerate([("reference", 0), ("affine", 1), ("affine", 2), ("noise", 1)])
+    ]
+    return pd.DataFrame(rows, columns=["aug", "seed", "step", "layer", "spearman_mean"])
+
+
 # name → how to draw it, words that must be in it, words that its alt text must hold
 FIGURES: dict[str, tuple[Callable[[], Figure], list[str], str]] = {
     "performance_bars": (
@@ -134,6 +169,17 @@ FIGURES: dict[str, tuple[Callable[[], Figure], list[str], str]] = {
     ),
     "training_loss": (lambda: figures.training_curves(make_history(), "loss"), ["loss"], "validation loss"),
     "confusion_figure": (confusion, ["predicted", "label", "automobile"], "Most frequent error: "),
+    "score_dots": (
+        lambda: figures.score_dots(make_models(), "gradcam"),
+        ["IoU (area) ↑", "Energy in the mask ↑", "Average Drop (%) ↓", "Deletion ↓", "color jitter", "centre"],
+        "Scores of the gradcam maps per aug, with floors. Best: IoU (area) noise 0.331, Energy in the mask noise"
+        " 0.231, Average Drop reference 40, Deletion reference 0.5.",
+    ),
+    "sanity_curves": (
+        lambda: figures.sanity_curves(make_sanity()),
+        ["randomised from the head down to", "layer4", "stem", "Spearman with the original maps", "controls"],
+        "Lines falling from 1 as layers are randomised; with all randomised between 0.10 and 0.13.",
+    ),
     "augmentation_sheet": (
         lambda: figures.augmentation_sheet(IMAGES, dict.fromkeys(AUGS[:7], IMAGES)),
         ["source", "gaussian blur"],
@@ -160,6 +206,74 @@ def test_draws_the_same_bytes_twice_with_its_words_and_alt_text(name):
         assert word in text, word
     assert alt in alt_text(figure)
     assert ">nan<" not in text.lower()
+
+
+def levels(axes: Axes) -> list[float]:
+    """Where the dashed lines of the floors stand."""
+    lines = [line for line in axes.lines if line.get_linestyle() == "--"]
+    return [float(np.unique(line.get_xdata()).item()) for line in lines]
+
+
+def test_scores_stand_with_their_floors_in_one_axes_each():
+    figure = figures.score_dots(make_models(), "gradcam")
+    shown = [axes for axes in figure.axes if axes.axison]
+    assert (len(figure.axes), len(shown)) == (6, 4)  # two rows of three, two places empty
+    assert [levels(axes) for axes in shown] == [[0.1, 0.25, 0.08], [0.1, 0.18, 0.1], [60, 70], [0.6, 0.7]]
+    dots = [line for line in shown[0].lines if line.get_marker() == "o"]
+    assert len(dots) == 1
+    assert dots[0].get_xdata() == pytest.approx([0.3, 0.31, 0.312, 0.32, 0.322, 0.33, 0.332])
+    assert list(dots[0].get_ydata()) == [0, 1, 1, 2, 2, 3, 3]
+    bars = [segment[1][0] for segment in shown[0].collections[0].get_segments()]
+    assert bars == pytest.approx([0.3, 0.311, 0.321, 0.331])  # the mean over an aug's models
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told == ["whole image", "centre", "random"]
+    assert figure.legends[0].get_title().get_text() == "explanations that look at nothing"
+
+
+def test_scores_without_masks_and_floors_that_are_undefined():
+    models = make_models()
+    some = models[models["score"].isin(["average_drop"]) & ~models["method"].isin(["centre", "random"])]
+    figure = figures.score_dots(some, "gradcam")
+    assert len(figure.axes) == 1
+    assert levels(figure.axes[0]) == []
+    assert not figure.legends
+    assert alt_text(figure).endswith("Best: Average Drop reference 40.")
+
+
+def test_a_score_that_is_undefined_for_every_model_is_not_drawn():
+    models = make_models()
+    models.loc[models["score"] == "energy", "mean"] = np.nan
+    figure = figures.score_dots(models, "gradcam")
+    titles = [axes.get_title("left") for axes in figure.axes if axes.axison]
+    assert titles == ["IoU (area) ↑", "Average Drop (%) ↓", "Deletion ↓"]
+    assert "Energy" not in alt_text(figure)
+
+
+def test_a_sanity_check_is_a_line_per_model_that_starts_at_one():
+    figure = figures.sanity_curves(make_sanity())
+    assert len(figure.axes) == 1
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 4]
+    assert len(lines) == 4
+    for place, line in enumerate(lines):
+        assert list(line.get_xdata()) == [0, 1, 2, 3]
+        assert line.get_ydata() == pytest.approx([1, *(1 - 0.3 * step + 0.01 * place for step in (1, 2, 3))])
+    colours = [figures.style.aug_colour(aug) for aug in ("reference", "affine", "affine", "noise")]
+    assert [line.get_color() for line in lines] == colours
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["none", "fc", "layer4", "stem"]
+
+
+def test_drawing_leaves_no_figure_behind_in_pyplot():
+    code = (
+        "import sys, pandas as pd, auglens.figures as figures\n"
+        "models = pd.DataFrame([('a', 0, 'cam', 'energy', 0.5)],"
+        " columns=['aug', 'seed', 'method', 'score', 'mean'])\n"
+        "sanity = pd.DataFrame([('a', 0, 1, 'fc', 0.5)],"
+        " columns=['aug', 'seed', 'step', 'layer', 'spearman_mean'])\n"
+        "figures.score_dots(models, 'cam'), figures.sanity_curves(sanity)\n"
+        "print('matplotlib.pyplot' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("name", ["metric_boxes_single", "extreme_grid"])

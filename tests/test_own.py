@@ -347,7 +347,8 @@ def test_without_ones_own_specs_and_keys_are_what_they_were() -> None:
         "streams": {"augmentation": None, "dropout": None, "init": 0, "order": 0},
     }
     cell, head = plan.cells[1], {"cell": "equalize-1", "aug": "equalize", "seed": 1}
-    key = hash_values(decides)
+    watched = {name: value for name, value in decides["train"].items() if name != "watch_test"}
+    key = hash_values(decides | {"train": watched})
     explains = vars(found.maps) | {"threads": found.train.threads, "device": "cpu"}
     map_key = hash_values([key, explains])
     assert json.dumps(cell.train) == json.dumps(head | {"train_key": key} | decides)

@@ -73,6 +73,25 @@ def test_a_setting_of_explaining_enters_the_map_keys_alone() -> None:
 @pytest.mark.parametrize(
     "override",
     [
+        "score.methods=[cam]",
+        "score.images=null",
+        "score.least_mask=0.05",
+        "score.faithfulness=[road]",
+        "score.steps=8",
+        "score.sanity_images=0",
+        "score.seed=1",
+    ],
+)
+def test_settings_of_scores_are_the_studys_and_no_cells(override: str) -> None:
+    before, after = planned(), planned(override)
+    assert [(cell.train, cell.maps) for cell in after.cells] == [(cell.train, cell.maps) for cell in before.cells]
+    assert before.measure == after.measure
+    assert before.study_key != after.study_key
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
         "train.epochs=7",
         "train.threads=1",
         "train.precision=bf16",

@@ -62,7 +62,8 @@ def run_metrics(
     values |= {"steps": report["steps"], "constant_maps": int(table["constant"].sum())}
     values |= {"roc_auc": roc_auc(labels, probabilities)}
     for name, sign in (("accuracy", 1), ("loss", -1)):  # > 0: the training images fare better
-        values[f"{name}_gap"] = sign * (best[f"train_{name}"] - best[f"validation_{name}"])
+        ends = (best[f"train_{name}"], best[f"validation_{name}"])  # null in the report where infinite
+        values[f"{name}_gap"] = float("nan") if None in ends else sign * (ends[0] - ends[1])
     for name in metrics:
         if name in table:
             finite = table[name].to_numpy()[np.isfinite(table[name].to_numpy())]
@@ -86,6 +87,8 @@ def score_metrics(scores: pd.DataFrame, sanity: pd.DataFrame) -> dict[str, float
                 found[f"{name}.{plain(str(method))}_undefined"] = len(values) - len(finite)
     for method, group in sanity.groupby("method", sort=False):
         found[f"sanity.{plain(str(method))}"] = float(group["spearman_mean"].iloc[-1])
+        if undefined := int(group["undefined"].iloc[-1]):
+            found[f"sanity.{plain(str(method))}_undefined"] = undefined
     return found
 
 

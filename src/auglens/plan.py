@@ -127,7 +127,13 @@ def _cell(config: Config, aug: str, seed: int, data: str, own: dict[str, Any] | 
     name = REFERENCE if aug == REFERENCE else f"{aug}-{seed}"
     head = {"cell": name, "aug": aug, "seed": seed}
     # Where the file lies decides nothing, its code does.
-    train = head | {"train_key": hash_values(decides)} | decides | (path if mine.keys() & set(parsed) else {})
+    watched = {name: value for name, value in decides["train"].items() if name != "watch_test"}  # it only looks
+    train = (
+        head
+        | {"train_key": hash_values(decides | {"train": watched})}
+        | decides
+        | (path if mine.keys() & set(parsed) else {})
+    )
     explains = asdict(config.maps) | {"threads": config.train.threads, "device": config.train.device}
     if config.maps.method in mine:
         explains |= {"code": mine[config.maps.method]["code"]}

@@ -115,6 +115,64 @@ def test_shorter_side_is_resized_and_the_centre_cut(tmp_path):
     assert np.array_equal(source.masks[1], expected.T)
 
 
+def at_the_edge():
+    """(picture, mask) of 8 × 16 pixels: the object is the four columns on the left, out of the central square."""
+    picture, mask = np.full((8, 16, 3), 40, np.uint8), np.zeros((8, 16), np.uint8)
+    picture[:, :4], mask[:, :4] = 200, 255
+    return picture, mask
+
+
+def test_squeezing_keeps_what_cropping_loses(tmp_path):
+    """Lying and standing pictures of 2:1, each with its mask: columns two by two become one."""
+    picture, mask = at_the_edge()
+    files = {"images/a/1.png": png(picture), "masks/a/1.png": png(mask)}
+    files |= {"images/b/1.png": png(picture.transpose(1, 0, 2).copy()), "masks/b/1.png": png(mask.T.copy())}
+    root = write(tmp_path, files)
+    squeezed, cropped = (folder.load(root, size=8, fit=fit) for fit in ("squeeze", "crop"))
+    expected = np.zeros((8, 8), np.uint8)
+    expected[:, :2] = 1  # half of the four columns
+    assert np.array_equal(squeezed.masks[0], expected)
+    assert np.array_equal(squeezed.masks[1], expected.T)
+    assert not cropped.masks.any()
+    row = squeezed.images[0, 0, 3].astype(int)
+    assert np.abs(row - [200, 200, 40, 40, 40, 40, 40, 40]).max() <= 16  # the bicubic kernel swings beside an edge
+    assert row[0] > 190 > 50 > row[3]
+    assert np.array_equal(squeezed.images[0], np.broadcast_to(squeezed.images[0, :, :1], (3, 8, 8)))
+    assert np.array_equal(squeezed.images[1], squeezed.images[0].transpose(0, 2, 1))
+    assert cropped.images.max() < 60  # nothing of the object but the swing beside its edge
+
+
+def test_squeezing_equals_resizing_the_whole(tmp_path):
+    """The oracle: bicubic weights written out (Keys' kernel, a = −0.5, widened where it shrinks), in float64."""
+
+    def weights(source, target):
+        scale = source / target
+        matrix = np.zeros((target, source))
+        for row in range(target):
+            x = np.abs((np.arange(source) + 0.5 - (row + 0.5) * scale) / max(scale, 1))
+            near = ((1.5 * x - 2.5) * x) * x + 1
+            far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+            matrix[row] = np.where(x < 1, near, np.where(x < 2, far, 0))
+        return matrix / matrix.sum(1, keepdims=True)
+
+    pixels = np.random.default_rng(3).integers(0, 256, (30, 44, 3), dtype=np.uint8)
+    root = write(tmp_path, {"a/1.png": png(pixels), "b/1.png": plain(0)})
+    found = folder.load(root, size=16, fit="squeeze").images[0].astype(float)
+    exact = np.einsum("ri,ijc,kj->crk", weights(30, 16), pixels.astype(float), weights(44, 16))
+    assert np.abs(found - np.clip(exact, 0, 255)).max() <= 2  # rounded to bytes between the two directions
+
+
+def test_a_square_is_the_same_cropped_and_squeezed(tmp_path):
+    rng = np.random.default_rng(0)
+    files = {}
+    for name in ("a/1.png", "b/1.png"):
+        files[f"images/{name}"] = png(rng.integers(0, 256, (20, 20, 3), dtype=np.uint8))
+        files[f"masks/{name}"] = png(rng.integers(0, 2, (20, 20), dtype=np.uint8))
+    root = write(tmp_path, files)
+    one, two = (folder.load(root, size=9, fit=fit) for fit in ("crop", "squeeze"))
+    assert one.content_sha256 == two.content_sha256
+
+
 def test_one_step_equals_resize_then_cut():
     """The oracle: Pillow's resize of the whole picture, then a crop (an even margin: both are exact)."""
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8))
@@ -142,6 +200,59 @@ def test_grey_palette_and_transparency_become_rgb(tmp_path):
     clear = np.full((8, 8, 4), 90, np.uint8)
     root = write(tmp_path, {"a/1.png": png(grey), "a/2.png": palette.getvalue(), "b/1.png": png(clear)})
     assert np.all(folder.load(root, size=8).images == 90)
+
+
+KINDS_TABLE = {
+    "labels.csv": "id,label,kind,split\na,cat,tabby,train\nb,cat,siamese,val\nc,dog,,test\n",
+    **{f"images/{name}.png": plain(10 * k) for k, name in enumerate("abc")},
+}
+
+
+def test_the_class_stands_in_any_column(tmp_path):
+    table = KINDS_TABLE["labels.csv"].replace("dog,,", "dog,boxer,")
+    root = write(tmp_path, {**KINDS_TABLE, "labels.csv": table})
+    kinds, usual = folder.load(root, size=8, label="kind"), folder.load(root, size=8)
+    assert kinds.classes == ("boxer", "siamese", "tabby")
+    assert kinds.labels.tolist() == [2, 1, 0]
+    assert usual.classes == ("cat", "dog")
+    assert usual.labels.tolist() == [0, 0, 1]
+    assert np.array_equal(kinds.images, usual.images)
+    assert {name: rows.tolist() for name, rows in kinds.given.items()} == {
+        "train": [0], "validation": [1], "test": [2]
+    }  # fmt: skip
+    # a table need not have the usual column
+    write(tmp_path, {"labels.csv": table.replace("id,label,", "id,group,")})
+    assert folder.load(root, size=8, label="kind").content_sha256 == kinds.content_sha256
+
+
+def test_a_column_that_is_not_there_and_a_label_that_is_not(tmp_path):
+    root = write(tmp_path, KINDS_TABLE)
+
+    def refused(label):
+        with pytest.raises(ValueError, match=r"labels\.csv") as error:
+            folder.load(root, size=8, label=label)
+        return str(error.value)
+
+    assert refused("breed") == (
+        f"{root}: labels.csv: lacks the column breed; its first line must name id and breed"
+    )
+    assert refused("kind") == (
+        f"{root}: labels.csv line 4: image 'c' has no label; give it one or remove the line"
+    )
+
+
+def test_column_and_fit_are_those_of_the_parameters(tmp_path):
+    picture, mask = at_the_edge()
+    files = {"labels.csv": "id,label,kind\na,x,one\nb,x,two\n"}
+    files |= {f"images/{name}.png": png(picture) for name in "ab"}
+    files |= {f"masks/{name}.png": png(mask) for name in "ab"}
+    root = write(tmp_path, files)
+    found = load_source(DataConfig("folder", str(root), 8, 0, 0, 0.1, 0, label="kind", fit="squeeze"))
+    assert found.classes == ("one", "two")
+    assert found.masks.mean() == 0.25
+    usual = load_source(DataConfig("folder", str(root), 8, 0, 0, 0.1, 0))
+    assert usual.classes == ("x",)
+    assert not usual.masks.any()
 
 
 def test_table_refusals(tmp_path):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+KINDS = ("train", "explain", "measure", "score")  # the stages that every cell has
 SMALL = [
     "data.train=60",
     "data.test=20",
@@ -67,7 +68,7 @@ def ran(result: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 def of_cells(stages: list[str]) -> list[str]:
-    return [stage for stage in stages if stage.startswith(("train", "explain", "measure"))]
+    return [stage for stage in stages if stage.startswith(KINDS)]
 
 
 def fresh(folder: Path) -> Project:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.pipeline.conftest import Project, fresh, of_cells
+from tests.pipeline.conftest import KINDS, Project, fresh, of_cells
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("pipeline")]
 
@@ -28,7 +28,7 @@ def test_an_aug_a_map_method_and_a_metric_of_ones_own_join_the_study(tmp_path: P
     project = fresh(tmp_path / "project")
     project.set(*STUDY, *OTHERS)
     cells = of_cells(project.repro())
-    assert len(cells) == 3 * len(CELLS)
+    assert len(cells) == len(KINDS) * len(CELLS)
 
     study = json.loads((project.folder / "reports/runs.json").read_text())
     assert [row["cell"] for row in study["cells"]] == CELLS

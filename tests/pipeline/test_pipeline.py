@@ -10,10 +10,11 @@ import subprocess
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
-from tests.pipeline.conftest import Project, environment, fresh, of_cells, ran
+from tests.pipeline.conftest import KINDS, Project, environment, fresh, of_cells, ran
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("pipeline")]
 
@@ -24,6 +25,7 @@ RESULTS = (
     "models/*.safetensors",
     "cams/*/*.npz",
     "reports/**/*.parquet",
+    "reports/sanity/*.csv",
     "reports/runs.json",
     "reports/metrics.json",
 )
@@ -50,8 +52,8 @@ def published(project: Project) -> dict[str, dict[str, float]]:
 
 def test_the_first_run_makes_every_cell_and_publishes_it_once(first: First) -> None:
     project, stages = first
-    expected = {f"{kind}_reference" for kind in ("train", "explain", "measure")}
-    expected |= {f"{kind}@{cell}" for kind in ("train", "explain", "measure") for cell in CELLS[1:]}
+    expected = {f"{kind}_reference" for kind in KINDS}
+    expected |= {f"{kind}@{cell}" for kind in KINDS for cell in CELLS[1:]}
     assert set(of_cells(stages)) == expected
     assert stages[-4] == "collect"
     assert {*stages[-3:-1]} == {"analyse", "compare"}
@@ -59,6 +61,13 @@ def test_the_first_run_makes_every_cell_and_publishes_it_once(first: First) -> N
     runs = published(project)
     assert sorted(runs) == sorted(CELLS)
     assert {"accuracy", "f1", "mad_mean", "overlap_20_median", "validation_accuracy"} <= set(runs["noise-1"])
+    for metrics in runs.values():
+        assert 0 < metrics["roc_auc"] < 1
+        assert 0 < metrics["iou_area.gradcam"] < 1
+        assert -1 <= metrics["sanity.gradcam"] <= 1
+    # every cell is scored on the same images, so that a floor is one number
+    assert len({metrics["energy.centre"] for metrics in runs.values()}) == 1
+    assert runs["noise-1"]["iou_area.gradcam"] != runs["noise-2"]["iou_area.gradcam"]
     study = json.loads((project.folder / "reports/runs.json").read_text())
     assert [row["cell"] for row in study["cells"]] == CELLS
     by_cell = {row["cell"]: row["checkpoint_sha256"] for row in study["cells"]}
@@ -66,6 +75,10 @@ def test_the_first_run_makes_every_cell_and_publishes_it_once(first: First) -> N
     assert by_cell["noise-1"] != by_cell["noise-2"]
     summary = (project.folder / "reports/comparison/performance_summary.csv").read_text()
     assert next(line for line in summary.splitlines() if line.startswith("equalize,accuracy")).endswith(",1")
+    scores = pd.read_csv(project.folder / "reports/comparison/scores.csv").set_index(["aug", "method", "score"])
+    both = [runs[f"noise-{seed}"]["iou_area.gradcam"] for seed in (1, 2)]
+    assert scores.loc[("noise", "gradcam", "iou_area"), "mean"] == pytest.approx(sum(both) / 2)
+    assert scores["models"].groupby("aug").max().to_dict() == {"reference": 1, "equalize": 1, "noise": 2}
 
 
 def test_a_second_run_does_nothing_and_the_lock_stays(first: First, tmp_path: Path) -> None:
@@ -83,7 +96,7 @@ def test_what_a_change_of_parameters_reruns(first: First, tmp_path: Path) -> Non
     project = first[0].copied(tmp_path / "project")
     project.repro("collect")
     project.set("seeds=[1,2,3]", "aug.names=[noise]")
-    assert of_cells(project.repro("collect")) == [f"{kind}@noise-3" for kind in ("train", "explain", "measure")]
+    assert sorted(of_cells(project.repro("collect"))) == sorted(f"{kind}@noise-3" for kind in KINDS)
     study = json.loads((project.folder / "reports/runs.json").read_text())
     # the plan has no equalize any more, but the store's runs of it belong to this study
     assert [row["cell"] for row in study["cells"]] == [*CELLS, "noise-3"]
@@ -92,6 +105,29 @@ def test_what_a_change_of_parameters_reruns(first: First, tmp_path: Path) -> Non
     assert {stage.split("@")[0] for stage in stages} == {"measure", "measure_reference"}
     study = json.loads((project.folder / "reports/runs.json").read_text())
     assert [row["cell"] for row in study["cells"]] == ["reference", "noise-1", "noise-2"]
+
+
+def test_other_settings_of_scores_train_and_explain_nothing(first: First, tmp_path: Path) -> None:
+    project = first[0].copied(tmp_path / "project")
+    project.repro("collect")
+    before, index = project.bytes(*RESULTS), (project.folder / "data/cells/index.json").read_text()
+    project.set("score.images=7")
+    stages = project.repro()
+    scored = {"score_reference", *(f"score@{cell}" for cell in CELLS[1:])}
+    assert set(of_cells(stages)) == scored
+    assert {*stages} - scored == {"plan", "collect", "compare", "analyse", "report"}
+    after = project.bytes(*RESULTS)
+    same = {name for name in before if before[name] == after[name]}
+    assert {name for name in before if name.startswith(("models/", "cams/", "reports/maps/"))} <= same
+    table = pd.read_parquet(project.folder / "reports/scores.parquet")
+    assert table["image"].nunique() == 7
+    # a study of its own: its scores are not compared with those of other images
+    keys = [
+        json.loads(text)["study_key"] for text in (index, (project.folder / "data/cells/index.json").read_text())
+    ]
+    assert keys[0] != keys[1]
+    assert json.loads((project.folder / "reports/runs.json").read_text())["study_key"] == keys[1]
+    assert of_cells(project.repro("collect")) == []
 
 
 def test_an_experiment_of_a_known_aug_trains_nothing(first: First, tmp_path: Path) -> None:
@@ -219,7 +255,7 @@ def test_cells_side_by_side_are_those_of_a_run_one_by_one(first: First, tmp_path
 def test_a_training_that_is_fed_live_ends_in_the_one_run_of_its_cell(first: First, tmp_path: Path) -> None:
     project = first[0].copied(tmp_path / "project")
     project.set("tracking.live=true", "aug.names=[noise]", "seeds=[3]")
-    assert of_cells(project.repro("collect")) == [f"{kind}@noise-3" for kind in ("train", "explain", "measure")]
+    assert sorted(of_cells(project.repro("collect"))) == sorted(f"{kind}@noise-3" for kind in KINDS)
     told = store(
         project,
         "found = [r for r in client.search_runs(ids) if r.data.tags['auglens.cell'] == 'noise-3']\n"

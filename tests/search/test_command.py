@@ -43,15 +43,16 @@ def project(folder: Path, **values: object) -> Path:
     return folder
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "auglens.cli", "search", *arguments]
     with (folder / "log.txt").open("a") as log:
-        return subprocess.Popen(command, cwd=folder, env=environment(), stdout=log, stderr=log, text=True)
+        found = environment() | variables
+        return subprocess.Popen(command, cwd=folder, env=found, stdout=log, stderr=log, text=True)
 
 
-def run(folder: Path, *arguments: str) -> tuple[int, str]:
+def run(folder: Path, *arguments: str, **variables: str) -> tuple[int, str]:
     before = (folder / "log.txt").stat().st_size if (folder / "log.txt").exists() else 0
-    code = start(folder, *arguments).wait(timeout=600)
+    code = start(folder, *arguments, **variables).wait(timeout=600)
     return code, (folder / "log.txt").read_bytes()[before:].decode()
 
 
@@ -133,6 +134,35 @@ def test_a_search_killed_in_the_middle_of_a_trial_ends_with_the_same_trials_none
 
 
 @pytest.mark.pipeline
+def test_trials_finished_while_mlflow_was_away_are_published_by_the_next_run(tmp_path: Path) -> None:
+    folder = project(
+        tmp_path / "project", space={"model.dropout": [0.0]}, base=[*SEARCH["base"], "train.epochs=1"]
+    )
+    code, log = run(folder, "mine", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert code == 0, log
+    assert "the search goes on without it" in log
+    assert len(trials(folder)) == 1
+    code, log = run(folder, "mine")
+    assert (code, "train " in log) == (0, False)
+    assert len(runs(folder, "cell")) == 2
+
+
+@pytest.mark.pipeline
+def test_two_searches_with_a_trial_in_common_train_it_once(tmp_path: Path) -> None:
+    base = [*SEARCH["base"], "train.epochs=1"]
+    folder = project(tmp_path / "project", space={"model.dropout": [0.0]}, base=base, seeds=[1])
+    other = SEARCH | {"base": base, "seeds": [1], "space": {"train.batch_size": [16, 8]}}
+    (folder / "conf/search/other.yaml").write_text(yaml.safe_dump(other, sort_keys=False))
+    assert run(folder, "mine")[0] == 0
+    code, log = run(folder, "other")  # 16 is the default: the same trial
+    assert code == 0
+    assert log.count("train reseed-1: epoch 1/1") == 1
+    assert len(runs(folder, "search")) == 2
+    assert len(runs(folder, "trial")) == 3
+    assert len(runs(folder, "cell")) == 2
+
+
+@pytest.mark.pipeline
 def test_a_trial_that_cannot_be_run_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     space = {"model.norm_channels": [7, 8]}
     folder = project(
@@ -141,7 +171,7 @@ def test_a_trial_that_cannot_be_run_is_named_and_the_others_go_on(tmp_path: Path
     code, log = run(folder, "mine")
     assert code == 1
     assert "model.norm_channels=7 failed: model.norm_channels: 7 does not divide" in log
-    assert "1 of 2 trials failed; the next run tries them again" in log
+    assert "1 of 2 trials failed, as said above" in log
     assert "Traceback" not in log
     assert trials(folder)["model.norm_channels"].tolist() == [8]
 
@@ -152,6 +182,12 @@ def test_a_trial_that_cannot_be_run_is_named_and_the_others_go_on(tmp_path: Path
         (("mime",), "auglens search: search: no search 'mime' in conf/search; did you mean mine?\n"),
         (("mine", "--size", "huge"), "auglens search: conf/search/mine.yaml: no size 'huge'; use one of full\n"),
         (("mine", "-S", "train.epoch=1"), "auglens search: "),
+        (("mine", "-S", "model.dropout=0.2"), "-S model.dropout: the search varies it itself"),
+        (("mine", "-S", "score.faithfulness=[]", "-S", "score.least_mask=2"), "a share in [0, 1)"),
+        (
+            ("mine", "-S", "data=folder", "-S", "data.train=0", "-S", "data.test=0"),
+            "auglens search: data/raw/images: no such folder or archive",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -9,11 +9,13 @@ import pytest
 import yaml
 
 from auglens import config, search
+from auglens.artifacts import hash_values
 from auglens.commands.compose import composed
 from auglens.search.definition import Range
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "conf/search"
+TWO = {"objectives": {"accuracy": "maximize", "f1": "maximize"}}
 SMALL = {"objectives": {"accuracy": "maximize"}, "space": {"model.dropout": [0.0, 0.5]}}
 
 
@@ -58,10 +60,21 @@ def test_a_grid_is_the_product_in_order(tmp_path: Path) -> None:
 
 def test_overrides_come_in_order_base_aug_seeds_point(tmp_path: Path) -> None:
     folder = write(tmp_path, base=["data=shapes"], seeds=[4, 5], space={"norm": {"none": ["model.norm=none"]}})
-    found = search.load(folder, "mine", extra=("train.epochs=1",))
+    found = search.load(folder, "mine", extra=("seeds=[1]",))
     assert found.overrides({"norm": "none"}) == [
-        "data=shapes", "train.epochs=1", "aug.names=[reseed]", "seeds=[4,5]", "model.norm=none",
+        "data=shapes", "aug.names=[reseed]", "seeds=[4,5]", "seeds=[1]", "model.norm=none", "tracking.live=false",
     ]  # fmt: skip
+    settings = config.from_mapping(yaml.safe_load(composed(found.overrides({"norm": "none"}), ROOT / "conf")))
+    assert settings.seeds == (1,)  # who starts it has the last word
+
+
+def test_what_the_search_varies_cannot_be_set_from_outside(tmp_path: Path) -> None:
+    space = {"norm": {"none": ["model.norm=none"]}, "model.dropout": [0.0, 0.5]}
+    for word in ("model.norm=batch", "model.dropout=0.1"):
+        with pytest.raises(
+            ValueError, match=r"-S model\.(norm|dropout): the search varies it itself; change conf/"
+        ):
+            search.load(write(tmp_path, space=space), "mine", extra=(word,))
 
 
 def test_a_file_adds_to_what_it_extends_and_a_size_to_both(tmp_path: Path) -> None:
@@ -74,8 +87,9 @@ def test_a_file_adds_to_what_it_extends_and_a_size_to_both(tmp_path: Path) -> No
 
 def test_identity_is_all_but_the_words(tmp_path: Path) -> None:
     one = search.load(write(tmp_path, question="One?"), "mine").identity()
+    assert search.load(tmp_path, "mine", extra=("a=1",)).identity() != one
     assert one == search.load(write(tmp_path, question="Two?"), "mine").identity()
-    for other in ({"seeds": [2]}, {"space": {"model.dropout": [0.0, 0.4]}}, {"base": ["a=1"]}, {"seed": 3}):
+    for other in ({"seeds": [2]}, {"space": {"model.dropout": [0.0, 0.4]}}, {"base": ["a=1"]}, {"seed": 3}, TWO):
         assert search.load(write(tmp_path, **other), "mine").identity() != one, other
 
 
@@ -84,6 +98,16 @@ def test_ranges_know_whole_numbers(tmp_path: Path) -> None:
     found = search.load(write(tmp_path, space=space, design="tpe", trials=3), "mine")
     assert found.space == {"a": Range(1, 4, False, True), "b": Range(0.1, 1.0, True, False)}
     assert not found.finite
+
+
+def test_the_order_of_the_objectives_is_part_of_the_identity(tmp_path: Path) -> None:
+    """Values are kept by place: exchanged, they would change sides."""
+    one, two = ({"a": "maximize", "b": "minimize"}, {"b": "minimize", "a": "maximize"})
+    keys = []
+    for objectives in (one, two):
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(SMALL | {"objectives": objectives}, sort_keys=False))
+        keys.append(hash_values(search.load(tmp_path, "mine").identity()))
+    assert keys[0] != keys[1]
 
 
 WHERE = "conf/search/mine.yaml"
@@ -99,6 +123,11 @@ BAD: list[tuple[dict[str, object], str]] = [
     ({"space": {"a": {"low": 0, "high": 1, "step": 1}}, "design": "tpe", "trials": 1}, "got ['step']"),
     ({"space": {"a": {"low": 0.1, "high": 1}}}, "levels, not ranges, for design grid"),
     ({"space": {"a": {"x": "model.norm"}}}, "space.a.x: expected a list of overrides"),
+    ({"space": ["a"]}, f"{WHERE}: space: expected factors with their levels, got ['a']; correct it"),
+    ({"objectives": {"accuracy": ["maximize"]}}, "metric: maximize or minimize, one or more"),
+    ({"aug": ["reseed"]}, f"{WHERE}: aug: expected one aug, got ['reseed']; correct it"),
+    ({"seed": "abc"}, f"{WHERE}: seed: expected a whole number from 0, got 'abc'; correct it"),
+    ({"sizes": {"quick": None}}, "sizes: expected a mapping of what each size changes, got {'quick': None}"),
     ({"design": "random"}, "one of grid, one_at_a_time, tpe, nsga2, got 'random'"),
     ({"design": "tpe"}, f"{WHERE}: trials: expected 1 or more, got 0; correct it"),
     ({"objectives": {}}, "metric: maximize or minimize, one or more, got {}"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from auglens.search.definition import Point, Range, Search
-from auglens.search.driving import Outcome, Record, propose
+from auglens.search.driving import Outcome, Record, means
 
 
 def searching(design: str = "tpe", trials: int = 12, objectives: int = 1, **space: object) -> Search:
@@ -100,11 +100,50 @@ def test_a_grid_goes_on_with_what_is_not_done(tmp_path: Path) -> None:
     ]
 
 
-def test_failed_points_are_not_proposed_again_by_the_same_process(tmp_path: Path) -> None:
-    search = searching("tpe", 3, norm=levels("a", "b", "c"))
-    failed: list[Point] = []
+@pytest.mark.parametrize("at", [1, 3])
+def test_failures_are_part_of_the_record_of_a_sampled_search(tmp_path: Path, at: int) -> None:
+    """A search whose second trial failed goes on alike, whether it was stopped after that or not."""
+
+    def drive(journal: Path, stops: int) -> list[Outcome]:
+        for most in (stops, 99):
+            record = Record(search, journal)
+            for proposal, _ in zip(record.remaining(), range(most), strict=False):
+                ended = len(record.study.get_trials(deepcopy=False))
+                if ended == 1:
+                    record.fail(proposal, "no memory")
+                else:
+                    record.add(proposal, Outcome(proposal.point, measured(proposal.point, 1)))
+        return Record(search, journal).finished()
+
+    search = searching(trials=8)
+    whole = drive(tmp_path / "whole.log", 99)
+    assert drive(tmp_path / "parts.log", at) == whole
+    assert len(whole) == 7  # the failed one counts
+
+
+def test_a_grid_tries_failed_points_again_when_it_is_started_again(tmp_path: Path) -> None:
+    search = searching("grid", 0, norm=levels("a", "b"))
     record = Record(search, tmp_path / "journal.log")
-    for proposal in record.remaining(failed):
-        failed.append(proposal.point)
-    assert sorted(str(point["norm"]) for point in failed) == ["a", "b", "c"]
-    assert propose(search, [], failed) is None
+    for proposal in record.remaining():
+        record.fail(proposal, "no memory")
+    assert record.finished() == []
+    again = Record(search, tmp_path / "journal.log").remaining()
+    assert [proposal.point["norm"] for proposal in again] == ["a", "b"]
+
+
+def test_a_torn_last_line_of_the_journal_is_cut(tmp_path: Path) -> None:
+    search, journal = searching(trials=4), tmp_path / "journal.log"
+    before = go_on(search, journal, 2)
+    with journal.open("ab") as file:
+        file.write(b'{"op_code": 4, "worker_id": "x", "stu')
+    assert go_on(search, journal, 99)[:2] == before
+    assert go_on(search, journal, 99) == go_on(search, tmp_path / "whole.log", 99)
+
+
+def test_means_are_over_the_seeds_that_have_a_value_and_counts_over_all() -> None:
+    cells = {"a": {"x": 1.0, "n_undefined": 6}, "b": {"x": 3.0, "y": 5.0}, "c": {"x": None, "y": None}}
+    assert means(cells, ()) == {"x": 2.0, "n_undefined": 2.0, "y": 5.0}
+    with pytest.raises(ValueError, match=r"^objective x: defined for 2 of 3 seeds; choose another$"):
+        means(cells, ["x"])
+    with pytest.raises(ValueError, match=r"^objective z: not measured; the nearest are "):
+        means(cells, ["z"])

@@ -22,27 +22,15 @@ from auglens.figures.style import (
     name_rows,
 )
 from auglens.stats.quality import HIGHER_IS_BETTER
-from auglens.stats.scores import FLOORS
+from auglens.stats.scores import EXPLANATION, FLOORS, method_label
 
-LABELS = {
-    "iou_area": "IoU, area",
-    "iou_box": "IoU, boxes",
-    "pointing_game": "Pointing game",
-    "energy": "Energy in the mask",
-    "average_drop": "Average Drop (%)",
-    "increase_in_confidence": "Increase in Confidence (%)",
-    "insertion": "Insertion AUC",
-    "deletion": "Deletion AUC",
-    "road": "ROAD",
-}
 FLOOR_COLOURS = {"ones": ORANGE, "centre": GREEN, "random": VERMILION}
 
 
 def score_label(score: str) -> str:
-    """With an arrow towards the better."""
-    better = HIGHER_IS_BETTER.get(score)
-    arrow = "" if better is None else " ↑" if better else " ↓"
-    return LABELS.get(score, score) + arrow
+    """With an arrow towards the better; Average Drop and Increase in Confidence are per cent."""
+    label = EXPLANATION[score].label + (" (%)" if EXPLANATION[score].scale == 1 else "")
+    return f"{label} {'↑' if HIGHER_IS_BETTER[score] else '↓'}"
 
 
 @rc_context(STYLE)
@@ -67,16 +55,15 @@ def score_dots(models: pd.DataFrame, method: str, columns: int = 3) -> Figure:
         for floor in FLOORS:
             level = models.loc[(models["method"] == floor) & (models["score"] == score), "mean"].mean()
             if np.isfinite(level):
-                label = floor if place == 0 else None
+                label = method_label(floor) if place == 0 else None
                 axes.axvline(level, color=FLOOR_COLOURS[floor], linestyle="--", linewidth=1, label=label)
         name_rows(axes, augs, visible=place % columns == 0)
         axes.grid(axis="x", visible=True)
         axes.set_title(score_label(score), fontsize=9)
         if len(means.dropna()):
             place_of = means.argmax() if HIGHER_IS_BETTER[score] else means.argmin()
-            told.append(
-                f"{LABELS[score]} {aug_label(str(means.index[int(place_of)]))} {means.iloc[int(place_of)]:.3g}"
-            )
+            best, mean = str(means.index[int(place_of)]), means.iloc[int(place_of)]
+            told.append(f"{EXPLANATION[score].label} {aug_label(best)} {mean:.3g}")
     if figure.axes and figure.axes[0].get_legend_handles_labels()[0]:
         figure.legend(loc="outside lower center", ncols=3, fontsize=8, title="explanations that look at nothing")
     return describe_figure(figure, f"Scores of the {method} maps per aug, with floors. Best: {', '.join(told)}.")

@@ -14,8 +14,12 @@ CENTRE_SPREAD = 0.25  # standard deviation of the centre floor's Gaussian, as a 
 CELLS = 7  # of the random floor, along a side
 
 
-def floor_maps(count: int, size: tuple[int, int], *, seed: int) -> dict[str, NDArray[np.floating[Any]]]:
+def floor_maps(
+    count: int, size: tuple[int, int], *, seed: int, start: int = 0
+) -> dict[str, NDArray[np.floating[Any]]]:
     """Finished maps float [count,H,W] by the names in `FLOORS`, of `size` = (H, W) pixels.
+
+    start: maps before the first, so that parts are those of the whole.
 
     ones: everywhere alike; centre: a Gaussian around the middle; random: uniform, of its own for each image, at
     7×7 cells and finished as maps are. ones and centre are read-only: one map seen `count` times.
@@ -27,9 +31,9 @@ def floor_maps(count: int, size: tuple[int, int], *, seed: int) -> dict[str, NDA
     shape = (count, *size)
     rows, columns = (np.linspace(-0.5, 0.5, side, endpoint=True) / CENTRE_SPREAD for side in size)
     centre = np.exp(-(rows[:, None] ** 2 + columns**2) / 2)
-    random = np.random.Generator(np.random.Philox(seed)).random((count, CELLS, CELLS), np.float32)
+    random = np.random.Generator(np.random.Philox(seed)).random((start + count, CELLS, CELLS), np.float32)
     return {
         "ones": np.broadcast_to(np.ones(size), shape),
         "centre": np.broadcast_to(centre, shape),
-        "random": finish(random, size),
+        "random": finish(random[start:], size),
     }

@@ -1,9 +1,9 @@
-"""Searches: a file in conf/search says what is tried, Optuna keeps the record. Definitions: docs/search.md.
+"""Searches: a file in conf/search says what is tried, Optuna keeps the record. See docs/search.md.
 
-Pure but for the journal: what a trial does is given as a function.
+Pure but for the journal: running a trial is the command's.
 """
 
 from auglens.search.definition import Point, Search, load, names
-from auglens.search.driving import Outcome, Record, propose
+from auglens.search.driving import Outcome, Proposal, Record, means, propose
 
-__all__ = ["Outcome", "Point", "Record", "Search", "load", "names", "propose"]
+__all__ = ["Outcome", "Point", "Proposal", "Record", "Search", "load", "means", "names", "propose"]

@@ -61,6 +61,7 @@ class Search:
     objectives: Mapping[str, str]
     space: Mapping[str, Mapping[Level, tuple[str, ...]] | Range] = field(default_factory=dict)
     seed: int = 0
+    extra: tuple[str, ...] = ()  # overrides of whoever started it: after the search's own, before a point's
 
     @property
     def finite(self) -> bool:
@@ -81,11 +82,11 @@ class Search:
 
     def overrides(self, point: Mapping[str, Level]) -> list[str]:
         """Hydra's overrides of a trial, those of its point last."""
-        found = [*self.base, f"aug.names=[{self.aug}]", f"seeds=[{','.join(map(str, self.seeds))}]"]
+        found = [*self.base, f"aug.names=[{self.aug}]", f"seeds=[{','.join(map(str, self.seeds))}]", *self.extra]
         for name, level in point.items():
             levels = self.space[name]
             found += [f"{name}={_text(level)}"] if isinstance(levels, Range) else levels[level]
-        return found
+        return [*found, "tracking.live=false"]  # trials are published when they are finished
 
     def identity(self) -> dict[str, Any]:
         """What makes two searches the same: all but the words."""
@@ -95,12 +96,15 @@ class Search:
         }
         return {
             "base": list(self.base), "aug": self.aug, "seeds": list(self.seeds), "design": self.design,
-            "objectives": dict(self.objectives), "space": space, "seed": self.seed,
+            "objectives": list(self.objectives.items()), "space": space, "seed": self.seed,
+            "extra": list(self.extra),
         }  # fmt: skip
 
 
 def names(folder: Path) -> list[str]:
     """The searches of a folder; files that begin with _ are there to be extended."""
+    if not folder.is_dir():
+        raise ValueError(f"search: no folder {folder}; run auglens in the project's top folder")
     return sorted(path.stem for path in folder.glob("*.yaml") if not path.stem.startswith("_"))
 
 
@@ -113,15 +117,17 @@ def load(folder: Path, name: str, *, size: str = FULL, extra: tuple[str, ...] = 
     where = f"conf/search/{name}.yaml"
     sizes = values.pop("sizes", {})
     if size != FULL:
-        if not isinstance(sizes, Mapping) or size not in sizes:
-            known = ", ".join([FULL, *sizes]) if isinstance(sizes, Mapping) else FULL
-            raise ValueError(f"{where}: no size {size!r}; use one of {known}")
+        if size not in sizes:
+            raise ValueError(f"{where}: no size {size!r}; use one of {', '.join([FULL, *sizes])}")
         values = _joined(values, _checked(sizes[size], f"{where}: sizes.{size}"))
-    _require(bool(values.get("space")), where, "space", "factors with their levels", values.get("space"))
+    space, aug, seed = values.get("space"), values.get("aug", "reseed"), values.get("seed", 0)
+    _require(isinstance(space, Mapping) and bool(space), where, "space", "factors with their levels", space)
+    _require(isinstance(aug, str), where, "aug", "one aug", aug)
+    _require(type(seed) is int and 0 <= seed < 2**31, where, "seed", "a whole number from 0", seed)
     space = {str(key): _levels(str(key), found, where) for key, found in values["space"].items()}
     design, objectives = values.get("design", "grid"), values.get("objectives", {})
     _require(design in DESIGNS, where, "design", f"one of {', '.join(DESIGNS)}", design)
-    right = isinstance(objectives, Mapping) and objectives and set(objectives.values()) <= {*DIRECTIONS}
+    right = isinstance(objectives, Mapping) and objectives and all(v in DIRECTIONS for v in objectives.values())
     _require(bool(right), where, "objectives", "metric: maximize or minimize, one or more", objectives)
     seeds = values.get("seeds", [1])
     whole = isinstance(seeds, list) and seeds and all(type(seed) is int and seed >= 0 for seed in seeds)
@@ -129,14 +135,19 @@ def load(folder: Path, name: str, *, size: str = FULL, extra: tuple[str, ...] = 
     trials = values.get("trials", 0)
     found = Search(
         name=name if size == FULL else f"{name}-{size}", question=str(values.get("question", "")),
-        base=(*values.get("base", ()), *extra),
-        aug=str(values.get("aug", "reseed")), seeds=tuple(seeds), design=design, trials=trials,
+        base=tuple(values.get("base", ())), extra=extra,
+        aug=aug, seeds=tuple(seeds), design=design, trials=trials,
         objectives={str(key): str(direction) for key, direction in objectives.items()}, space=space,
-        seed=int(values.get("seed", 0)),
+        seed=seed,
     )  # fmt: skip
     sampled = design in ("tpe", "nsga2")
     _require(not sampled or (type(trials) is int and trials >= 1), where, "trials", "1 or more", trials)
     _require(sampled or found.finite, where, "space", f"levels, not ranges, for design {design}", "a range")
+    keys = {word.partition("=")[0].lstrip("+~") for word in extra}
+    ours = {word.partition("=")[0] for levels in space.values() if not isinstance(levels, Range)
+            for words in levels.values() for word in words} | set(space)  # fmt: skip
+    if keys & ours:
+        raise ValueError(f"search {name}: -S {min(keys & ours)}: the search varies it itself; change {where}")
     return found
 
 
@@ -167,7 +178,11 @@ def _checked(values: Any, where: str) -> dict[str, Any]:
             near = difflib.get_close_matches(str(key), KEYS, 1)
             hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(KEYS)}"
             raise ValueError(f"{where}: {key}: unknown; {hint}")
-    base = values.get("base", [])
+    base, sizes = values.get("base", []), values.get("sizes", {})
+    if not isinstance(sizes, Mapping) or not all(isinstance(size, Mapping) for size in sizes.values()):
+        raise ValueError(
+            f"{where}: sizes: expected a mapping of what each size changes, got {sizes!r}; correct it"
+        )
     if not isinstance(base, list) or not all(isinstance(word, str) and "=" in word for word in base):
         raise ValueError(f"{where}: base: expected overrides as [data=shapes], got {base!r}; correct it")
     return dict(values)
@@ -177,7 +192,7 @@ def _joined(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, An
     """The child's keys win; bases come one after the other, sizes are joined size by size."""
     found = {**parent, **child, "base": [*parent.get("base", []), *child.get("base", [])]}
     first, second = parent.get("sizes", {}), child.get("sizes", {})
-    if isinstance(first, Mapping) and isinstance(second, Mapping) and (first or second):
+    if first or second:
         found["sizes"] = {
             size: _joined(first.get(size, {}), second.get(size, {})) for size in dict.fromkeys([*first, *second])
         }

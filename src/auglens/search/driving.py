@@ -1,16 +1,18 @@
 """Which point comes next, and the record of those that are done, which Optuna's journal keeps.
 
-A trial enters the journal when it is finished, whole. What is proposed next is a function of the finished ones,
-their number and the search's seed. So a search that is killed anywhere and started again goes on as if nothing had
-happened: the same trials, none twice.
+A trial enters the journal when it has ended, whole. What is proposed next is a function of those that have, and
+of the search's seed. So a search that is killed anywhere and started again goes on as if nothing had happened: the
+same trials, none twice.
 """
 
 from __future__ import annotations
 
+import difflib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from auglens import rng
@@ -67,6 +69,7 @@ class Record:
         from optuna.storages.journal import JournalFileBackend
 
         path.parent.mkdir(parents=True, exist_ok=True)
+        mend(path)
         storage = JournalStorage(JournalFileBackend(str(path)))
         self.search = search
         self.study: optuna.Study = optuna.create_study(
@@ -98,26 +101,67 @@ class Record:
             )
         )  # fmt: skip
 
-    def remaining(self, failed: Sequence[Point] = ()) -> Iterator[Proposal]:
-        """What is to be tried, one after the other; each is looked up after the one before was added.
+    def fail(self, proposal: Proposal, error: str) -> None:
+        """The trial could not be run. A sampled search counts it and goes elsewhere; any other tries it again when
+        it is started again."""
+        import optuna
 
-        failed: points that this process could not finish; they are not proposed again by it.
-        """
+        self.study.add_trial(
+            optuna.create_trial(
+                state=optuna.trial.TrialState.FAIL, params=dict(proposal.point),
+                distributions=distributions(self.search), user_attrs={"error": error},
+                system_attrs=dict(proposal.attributes),
+            )
+        )  # fmt: skip
+
+    def remaining(self) -> Iterator[Proposal]:
+        """What is to be tried, one after the other; each is looked up after the one before has ended."""
+        from optuna.trial import TrialState
+
         search = self.search
         if search.design in ("grid", "one_at_a_time"):
             done = {_key(outcome.point) for outcome in self.finished()}
             yield from (Proposal(point) for point in search.points() if _key(point) not in done)
             return
-        while len(complete := self._complete()) + len(failed) < search.trials:
-            proposal = propose(search, complete, failed)
+        states = (TrialState.COMPLETE, TrialState.FAIL)
+        while len(ended := self.study.get_trials(deepcopy=False, states=states)) < search.trials:
+            proposal = propose(search, ended)
             if proposal is None:
                 return
             yield proposal
 
 
-def propose(
-    search: Search, complete: Sequence[optuna.trial.FrozenTrial], failed: Sequence[Point] = ()
-) -> Proposal | None:
+def mend(journal: Path) -> None:
+    """Cut a last line that was not written to its end, as a full disk or a power cut leaves one: Optuna would add
+    to it, and never read the journal again."""
+    if journal.exists():
+        content = journal.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            journal.write_bytes(whole)
+
+
+def means(cells: Mapping[str, Mapping[str, float | None]], wanted: Sequence[str]) -> dict[str, float]:
+    """Each metric's mean over cells (seeds) in which it is defined; counts of undefined values are 0 where absent.
+
+    wanted: the objectives; ValueError where one is not defined in every cell: it would be a mean of fewer seeds.
+    """
+    found: dict[str, float] = {}
+    for name in dict.fromkeys(name for metrics in cells.values() for name in metrics):
+        absent = 0.0 if name.endswith("_undefined") else None
+        values = [value for metrics in cells.values() if (value := metrics.get(name, absent)) is not None]
+        if values:
+            found[name] = float(fmean(values))
+        if name in wanted and len(values) < len(cells):
+            raise ValueError(f"objective {name}: defined for {len(values)} of {len(cells)} seeds; choose another")
+    for name in wanted:
+        if name not in found:
+            near = ", ".join(difflib.get_close_matches(name, found, 3)) or ", ".join(sorted(found)[:8])
+            raise ValueError(f"objective {name}: not measured; the nearest are {near}: correct it in conf/search")
+    return found
+
+
+def propose(search: Search, ended: Sequence[optuna.trial.FrozenTrial]) -> Proposal | None:
     """The next point of a sampled search, none that was tried; None where a finite space has no other left.
 
     A function of its arguments: the sampler is made anew, seeded by the number of trials before.
@@ -125,12 +169,12 @@ def propose(
     import optuna
 
     quiet()
-    tried = {_key(trial.params) for trial in complete} | {_key(point) for point in failed}
+    tried = {_key(trial.params) for trial in ended}
     space = distributions(search)
     for attempt in range(TRIES):
-        seed = rng.derive(search.seed, "search", len(complete) + len(failed), attempt) % 2**32
+        seed = rng.derive(search.seed, "search", len(ended), attempt) % 2**32
         study = optuna.create_study(sampler=_sampler(search, seed), directions=directions(search))
-        study.add_trials(complete)
+        study.add_trials(ended)
         trial = study.ask(space)
         point: Point = {name: trial.params[name] for name in search.space}
         if _key(point) not in tried:

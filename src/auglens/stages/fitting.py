@@ -105,8 +105,7 @@ def run(cell: str, spec: dict[str, Any], work: Path, finished: Path) -> dict[str
         )  # fmt: skip
         progress.line(f"{state.seconds:.1f} s, best epoch {state.best_epoch}")
     # What took how long stays out of every output: those are equal on every run.
-    seconds = layout.root() / ".auglens" / "seconds" / f"{spec['train_key']}.json"
-    artifacts.save_json(seconds, {"seconds": state.seconds})
+    artifacts.save_json(layout.seconds(spec["train_key"]), {"seconds": state.seconds})
     metadata = {
         "train_key": spec["train_key"],
         "model": asdict(model_config),

@@ -17,16 +17,22 @@ from auglens import artifacts
 from auglens.stages import layout
 
 # Of the stages: the others only say what is read and written.
+SILENT = ("check", "cli.py", "commands", "figures", "report", "search", "stats", "tracking")  # change no cell
 COMPUTES = ("explaining.py", "fitting.py", "scoring.py", "selecting.py")
+
+
+def code() -> str:
+    """Hash of all code that can change a number of a cell, and of torch's version."""
+    root = Path(auglens.__file__).parent
+    found = (path for path in root.rglob("*.py") if path.relative_to(root).parts[0] not in SILENT)
+    sources = sorted(path for path in found if "stages" not in path.parts or path.name in COMPUTES)
+    told = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    return artifacts.hash_values([told, metadata.version("torch")])
 
 
 def work(*decided_by: Any) -> Path:
     """The folder of a result or an unfinished state that `decided_by`, the code and torch decide."""
-    root = Path(auglens.__file__).parent
-    found = (path for path in root.rglob("*.py") if "stages" not in path.parts or path.name in COMPUTES)
-    sources = sorted(path for path in found if path.name != "cli.py")
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-    return layout.work(artifacts.hash_values([*decided_by, code, metadata.version("torch")]))
+    return layout.work(artifacts.hash_values([*decided_by, code()]))
 
 
 @contextlib.contextmanager

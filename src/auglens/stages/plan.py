@@ -21,6 +21,8 @@ def check(
     size = settings.model.image_size
     model = build(settings.model, classes, init_seed=0)
     layer = target_layer(model, settings.maps.layer, image_size=size)
+    for method in settings.score.methods:
+        try_out(method, model, layer, size)
     found = try_out(settings.maps.method, model, layer, size)
     if own:
         from auglens.own import checks
@@ -31,7 +33,10 @@ def check(
 
 def run() -> None:
     settings = config.load()
-    manifest = artifacts.load_json(layout.SPLITS / "manifest.json", ("content", "classes", "size"))
+    manifest = artifacts.load_json(layout.SPLITS / "manifest.json", ("content", "classes", "size", "masks"))
+    if settings.score.least_mask > 0 and not manifest["masks"]:
+        least = settings.score.least_mask
+        raise ValueError(f"score.least_mask: expected 0, since the data have no masks, got {least:g}; set it to 0")
     own = loading.load(settings.own) if settings.own_names else None
     layer, (height, width) = check(settings, len(manifest["classes"]), manifest["size"], own)
     plan = make_plan(settings, manifest["content"], own.source if own else None)

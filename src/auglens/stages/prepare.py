@@ -25,7 +25,8 @@ def run() -> None:
     )
     mean, std = channel_statistics(source.images, parts.train)
     digest = hashlib.sha256()
-    for array in (source.images, source.labels, parts.train, parts.validation, parts.test):
+    masks = [] if source.masks is None else [source.masks]
+    for array in (source.images, source.labels, parts.train, parts.validation, parts.test, *masks):
         digest.update(f"{array.dtype}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     manifest = {

@@ -106,7 +106,7 @@ def score(
 
 
 def run(cell: str, spec: dict[str, Any], settings: ScoreConfig) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """(scores as columns, a row per method and image; the sanity check's rows)."""
+    """(scores as columns, a row per method and image; the sanity check's rows). Chunk by chunk of images."""
     compat.tune_allocator()
     prepared = artifacts.load_prepared(layout.SPLITS)
     own: Any = spec["method"]
@@ -116,34 +116,41 @@ def run(cell: str, spec: dict[str, Any], settings: ScoreConfig) -> tuple[dict[st
     test = prepared.test
     if len(maps.raw) != len(test):
         raise ValueError(f"score {cell}: {len(maps.raw)} maps for {len(test)} test images; run `dvc repro`")
+    parts: dict[str, list[dict[str, Any]]] = {}
     with deterministic(spec["threads"]):
         network = Network(cell, spec)
-        masks = None
-        if prepared.masks is not None:
-            masks = network.view.masks(torch.from_numpy(np.ascontiguousarray(prepared.masks[test]))).numpy()
-        rows = chosen(len(test), masks, images=settings.images, least_mask=settings.least_mask)
-        pixels = network.pixels(np.ascontiguousarray(prepared.images[test[rows]]))
-        masks = None if masks is None else masks[rows]
-        raw = raw_maps(network, spec, maps, pixels, rows, settings.methods)
-        floors = metrics.floor_maps(len(rows), (network.size, network.size), seed=settings.seed)
-        parts: list[dict[str, Any]] = []
-        with Progress(f"score {cell}", len(rows) * (len(raw) + len(floors)), unit="map") as progress:
-            for method in (*raw, *floors):
-                for at in range(0, len(rows), CHUNK):
-                    cut = slice(at, at + CHUNK)
-                    some = finish(raw[method][cut], network.size) if method in raw else floors[method][cut]
-                    here = None if masks is None else masks[cut]
-                    values = score(network, pixels[cut], here, some, settings)
-                    parts.append({"method": np.full(len(some), method), "image": rows[cut]} | values)
+
+        def masks_of(places: artifacts.Array) -> artifacts.Array | None:
+            if prepared.masks is None:
+                return None
+            some = np.ascontiguousarray(prepared.masks[test[places]])
+            return network.view.masks(torch.from_numpy(some)).numpy()
+
+        every = masks_of(np.arange(len(test))) if settings.least_mask > 0 else None
+        rows = chosen(len(test), every, images=settings.images, least_mask=settings.least_mask)
+        methods = len({spec["method"], *settings.methods}) + len(metrics.FLOORS)
+        with Progress(f"score {cell}", len(rows) * methods, unit="map") as progress:
+            for at in range(0, len(rows), CHUNK):
+                some = rows[at : at + CHUNK]
+                pixels, masks = network.pixels(np.ascontiguousarray(prepared.images[test[some]])), masks_of(some)
+                raw = raw_maps(network, spec, maps, pixels, some, settings.methods)
+                found = {method: finish(one, network.size) for method, one in raw.items()}
+                found |= metrics.floor_maps(len(some), (network.size,) * 2, seed=settings.seed, start=at)
+                for method, finished in found.items():
+                    values = {"image": some} | score(network, pixels, masks, finished, settings)
+                    share = {} if masks is None else {"mask_share": masks.mean((1, 2))}
+                    parts.setdefault(method, []).append(share | values)
                     progress.advance(len(some))
-        table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        sanity = check(network, pixels[: settings.sanity_images], maps.targets[rows], own, spec, settings)
-    labels, predicted = prepared.labels[test], maps.logits.argmax(1)
+        spread = chosen(len(rows), None, images=min(settings.sanity_images, len(rows)) or 1, least_mask=0)
+        looked = rows[spread] if settings.sanity_images else rows[:0]
+        images = network.pixels(np.ascontiguousarray(prepared.images[test[looked]])) if len(looked) else looked
+        sanity = check(network, images, maps.targets[looked], own, spec, settings)
+    lines = [{"method": np.full(len(part["image"]), name)} | part for name, some in parts.items() for part in some]
+    table = {name: np.concatenate([line[name] for line in lines]) for name in lines[0]}
     image = table["image"]
-    told = {"label": labels[image], "predicted": predicted[image], "target": maps.targets[image]}
-    share = {} if masks is None else {"mask_share": np.tile(masks.mean((1, 2)), len(raw) + len(floors))}
-    head = {"method": table.pop("method"), "image": image.astype(np.int32)}
-    head |= {name: column.astype(np.int16) for name, column in told.items()} | share
+    told = {"label": prepared.labels[test], "predicted": maps.logits.argmax(1), "target": maps.targets}
+    head = {"method": table["method"], "image": image.astype(np.int32)}
+    head |= {name: column[image].astype(np.int16) for name, column in told.items()}
     return head | {name: column for name, column in table.items() if name not in head}, sanity
 
 
@@ -161,6 +168,6 @@ def check(
     fresh = build(network.settings, network.classes, init_seed=settings.seed + OTHER_WEIGHTS).to(network.device)
     levels = sanity_maps(
         network.model, fresh, network.normalised(pixels), methods={spec["method"]: method}, size=network.size,
-        layer=network.layer, targets=targets[: len(pixels)], batch_size=spec["batch_size"],
+        layer=network.layer, targets=targets, batch_size=spec["batch_size"],
     )  # fmt: skip
     return [dict(row) for row in metrics.sanity_check(levels)]

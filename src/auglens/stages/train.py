@@ -23,7 +23,7 @@ def run(cell: str) -> None:
     spec = artifacts.load_json(layout.train_spec(cell), ("train_key", "model", "train", "parts", "streams"))
     if "own" in spec:
         loading.load(spec["own"], {part["name"]: part["code"] for part in spec["parts"] if "code" in part})
-    work = once.work(spec["train_key"])
+    work = once.work(spec["train_key"], spec["train"].get("watch_test", False))
     finished, finished_report = work / "finished.safetensors", work / "finished.json"
     with once.alone(work, f"train {cell}"):
         if finished_report.exists():

@@ -92,12 +92,13 @@ def methods_of(values: pd.DataFrame, score: str) -> list[str]:
 
 
 def with_means(values: pd.DataFrame) -> pd.DataFrame:
-    """`Models.values` and, per explanation score, method `all`: the mean over its map methods, floors left out;
-    NaN for a model that lacks one of those that any model has."""
+    """`Models.values` and, per explanation score, method `all`: the mean over the map methods that half of the
+    models with the score have, floors left out; NaN for a model that lacks one of those."""
     added = {}
     for score in EXPLANATION:
-        own = [m for m in methods_of(values, score) if m not in FLOORS]
-        methods = [m for m in own if values[score, m].notna().any()]
+        own = [(score, m) for m in methods_of(values, score) if m not in FLOORS]
+        known = values[own].notna()
+        methods = [m for one, m in own if 2 * known[one, m].sum() >= max(known.any(axis=1).sum(), 1)]
         if methods:
             added[score, ALL] = values[[(score, m) for m in methods]].mean(axis=1, skipna=False)
     return pd.concat([values, pd.DataFrame(added, index=values.index)], axis=1) if added else values

@@ -5,18 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-# Of every score whether more is better. Definitions: docs/metrics.md.
-HIGHER_IS_BETTER = {
-    "iou_area": True,
-    "iou_box": True,
-    "pointing_game": True,
-    "energy": True,
-    "average_drop": False,
-    "increase_in_confidence": True,
-    "insertion": True,
-    "deletion": False,
-    "road": True,
-}
+from auglens.stats.scores import EXPLANATION
+
+# Of every score per image whether more is better. Definitions: docs/metrics.md.
+HIGHER_IS_BETTER = {name: not score.lower for name, score in EXPLANATION.items() if name != "sanity"}
 COLUMNS = ["aug", "method", "score", "mean", "sd", "models", "images", "undefined"]
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from auglens.metrics import floors
+
+FLOORS = floors.FLOORS  # maps that know nothing of the model
 ALL = "all"  # in place of a method: the mean over the map methods, floors left out
-FLOORS = ("ones", "centre", "random")  # maps that know nothing of the model
 METHODS = {
     "cam": "CAM",
     "gradcam": "Grad-CAM",

@@ -37,8 +37,8 @@ def publish_holder(store: Store, holder: Holder) -> str:
             tags = {tag: holder.key, "mlflow.source.name": "auglens"}
             tags |= {PARENT: holder.parent} if holder.parent else {}
             found = store.client.create_run(store.experiment_id, tags=tags, run_name=holder.name)
-            log_points(store, found.info.run_id, [], holder.params)
         run_id = str(found.info.run_id)
+        log_points(store, run_id, [], {n: v for n, v in holder.params.items() if n not in found.data.params})
         last = found.data.metrics
         points = [
             (name, float(value), holder.step)
