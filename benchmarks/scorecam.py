@@ -3,9 +3,9 @@
     python -m benchmarks.scorecam
 
 Both start from the same contiguous float32 images on two cores and explain the predicted classes at the same
-layer, which is handed to them; maps are finished by both. The limit is the forward passes that the method is made of, one
-per channel and image, as one plain loop under `inference_mode` with weights and images in `channels_last`, made
-ready: we may run fewer, since channels without a range share one.
+layer, which is handed to them; maps are finished by both. The limit is the forward passes that the method is made
+of, one per channel and image, as one plain loop under `inference_mode` with weights and images in `channels_last`,
+made ready: we may run fewer, since channels without a range share one.
 """
 
 from __future__ import annotations
