@@ -186,7 +186,7 @@ def test_a_trial_that_cannot_be_run_is_named_and_the_others_go_on(tmp_path: Path
         (("mine", "-S", "score.faithfulness=[]", "-S", "score.least_mask=2"), "a share in [0, 1)"),
         (
             ("mine", "-S", "data=folder", "-S", "data.train=0", "-S", "data.test=0"),
-            "auglens search: data/raw/images: no such folder or archive",
+            "data/raw/images: no such folder or archive; set data.source to the folder of your images",
         ),
     ],
 )
