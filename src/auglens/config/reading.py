@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from auglens.config.groups import AugConfig, Config, require
+from auglens.config.checks import require
+from auglens.config.groups import AugConfig, Config
 from auglens.data.augmentations import schema
 from auglens.own import names, source
 
