@@ -181,7 +181,7 @@ def test_a_trial_that_cannot_be_run_is_named_and_the_others_go_on(tmp_path: Path
     [
         (("mime",), "auglens search: search: no search 'mime' in conf/search; did you mean mine?\n"),
         (("mine", "--size", "huge"), "auglens search: conf/search/mine.yaml: no size 'huge'; use one of full\n"),
-        (("mine", "-S", "train.epoch=1"), "auglens search: "),
+        (("mine", "-S", "train.epoch=1"), "overrides: Could not override 'train.epoch'."),
         (("mine", "-S", "model.dropout=0.2"), "-S model.dropout: the search varies it itself"),
         (("mine", "-S", "score.faithfulness=[]", "-S", "score.least_mask=2"), "a share in [0, 1)"),
         (

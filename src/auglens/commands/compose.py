@@ -9,6 +9,8 @@ import yaml
 
 from auglens import artifacts, config
 
+MOST_TOLD = 6
+
 
 def composed(overrides: Sequence[str], folder: Path) -> str:
     """The composition of `folder`'s groups under Hydra's `overrides`, as YAML."""
@@ -22,7 +24,9 @@ def composed(overrides: Sequence[str], folder: Path) -> str:
             values = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         first = next(line for line in str(error).splitlines() if line.strip())
-        raise ValueError(f"{' '.join(overrides)}: {first} (the groups and their options stand in conf/)") from None
+        # A search has dozens, which would hide what is wrong; Hydra names the one that it is.
+        given = " ".join(overrides) if len(overrides) <= MOST_TOLD else f"{len(overrides)} overrides"
+        raise ValueError(f"{given}: {first} (the groups and their options stand in conf/)") from None
     return yaml.safe_dump(values, sort_keys=False, default_flow_style=None)
 
 
