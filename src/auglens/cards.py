@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from auglens.metrics import FAITHFULNESS, LOCALIZATION, classification_scores, roc_auc
+from auglens.metrics.performance import SCORES
+from auglens.metrics.segmentation import SEGMENTATION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +49,19 @@ def plain(method: str) -> str:
     return method.replace("+", "p")
 
 
+def performance_of(table: pd.DataFrame, probabilities: NDArray[np.float64]) -> dict[str, float]:
+    """Scores of the test images: of a classification, or of a segmentation the means where they are defined."""
+    if set(SEGMENTATION) <= set(table):
+        values = {name: table[name].to_numpy() for name in SEGMENTATION}
+        means = {name: float(np.nanmean(column)) for name, column in values.items() if np.isfinite(column).any()}
+        undefined = {f"{name}_undefined": int(np.isnan(column).sum()) for name, column in values.items()}
+        return means | undefined | {"found": float(table["correct"].mean())}
+    labels = table["label"].to_numpy()
+    scores = classification_scores(labels, table["predicted"].to_numpy(), probabilities.shape[1])
+    found = {str(name): float(value) for name, value in scores.items()}  # type: ignore[arg-type]
+    return found | {"roc_auc": roc_auc(labels, probabilities)}
+
+
 def run_metrics(
     table: pd.DataFrame, report: Mapping[str, Any], metrics: Sequence[str], probabilities: NDArray[np.float64]
 ) -> dict[str, float]:
@@ -54,13 +69,11 @@ def run_metrics(
 
     probabilities: float64 [N,C] of the test images.
     """
-    labels = table["label"].to_numpy()
-    scores = classification_scores(labels, table["predicted"].to_numpy(), probabilities.shape[1])
-    values: dict[str, float] = {str(name): float(value) for name, value in scores.items()}  # type: ignore[arg-type]
     best = report["epochs"][report["best_epoch"] - 1]
+    values = performance_of(table, probabilities)
     values |= {"best_epoch": report["best_epoch"], "best_validation_accuracy": best["validation_accuracy"]}
+    values |= {"best_validation_dice": best["validation_dice"]} if "validation_dice" in best else {}
     values |= {"steps": report["steps"], "constant_maps": int(table["constant"].sum())}
-    values |= {"roc_auc": roc_auc(labels, probabilities)}
     for name, sign in (("accuracy", 1), ("loss", -1)):  # > 0: the training images fare better
         ends = (best[f"train_{name}"], best[f"validation_{name}"])  # null in the report where infinite
         values[f"{name}_gap"] = float("nan") if None in ends else sign * (ends[0] - ends[1])
@@ -92,6 +105,25 @@ def score_metrics(scores: pd.DataFrame, sanity: pd.DataFrame) -> dict[str, float
     return found
 
 
+def robustness_metrics(rows: pd.DataFrame) -> dict[str, float]:
+    """Means over the erased copies of the test images (of the first part where there are none) as
+    `robustness.{score}`, and `robustness.{score}_undefined` where there are such."""
+    if not len(rows):
+        return {}
+    part = "test" if (rows["part"] == "test").any() else rows["part"].iloc[0]
+    erased = rows[(rows["part"] == part) & (rows["row"] >= 0)]
+    found: dict[str, float] = {}
+    named = {"correct": "accuracy", "consistent": "consistency"} | {name: name for name in SEGMENTATION}
+    for column, name in named.items():
+        if column in erased:
+            values = erased[column].to_numpy(dtype=np.float64)
+            finite = values[np.isfinite(values)]
+            found[f"robustness.{name}"] = float(finite.mean()) if len(finite) else float("nan")
+            if len(finite) < len(values):
+                found[f"robustness.{name}_undefined"] = len(values) - len(finite)
+    return found
+
+
 def card(
     spec: Mapping[str, Any],
     report: Mapping[str, Any],
@@ -108,6 +140,6 @@ def card(
         "augmentation": {"aug": spec["aug"], "parts": spec["parts"], "halves": spec["halves"]},
         "best_epoch": report["best_epoch"],
         "checkpoint_sha256": report["checkpoint_sha256"],
-        "test": {name: metrics[name] for name in ("accuracy", "precision", "recall", "f1")},
+        "test": {name: metrics[name] for name in (*SCORES, *SEGMENTATION) if name in metrics},
         "keys": {"train_key": spec["train_key"], "map_key": spec["maps"]["map_key"]},
     }

@@ -29,6 +29,7 @@ TOOLS = {
     "search": "the trials of a file in conf/search (without a name: list them), as docs/search.md says",
     "influence": "what each factor did to accuracy and explanations, over the runs of the MLflow store",
     "runs": "all finished runs of the MLflow store as one table (columns and examples: docs/runs.md)",
+    "batch-size": "how many images a training step can take on this machine, and with how many it is fastest",
     "study": "run a study inside `mlflow run`: compose, reproduce, summarise",
     "ui": "the MLflow UI on loopback",
 }
@@ -77,6 +78,10 @@ def parser() -> argparse.ArgumentParser:
                 "-S", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help=text
             )
             command.add_argument("--size", default="full", help="full, or another that the file has, as quick")
+        if name == "batch-size":
+            command.add_argument("--limit", type=int, metavar="N", default=1024, help="images: none larger")
+            help_text = "of the memory available (of a GPU's, of all) that a step may hold; 0.8 unless told"
+            command.add_argument("--memory", type=float, metavar="SHARE", default=0.8, help=help_text)
         if name == "publish":
             command.add_argument("name", help="a folder in reports/published")
         if name == "ui":
@@ -90,7 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     room = "stages" if given.command in STAGES else "commands"
     values = {name: value for name, value in vars(given).items() if name != "command"}
     try:
-        code = importlib.import_module(f"auglens.{room}.{given.command}").run(**values)
+        module = given.command.replace("-", "_")
+        code = importlib.import_module(f"auglens.{room}.{module}").run(**values)
     except (ValueError, OSError) as error:
         if os.environ.get("AUGLENS_TRACEBACK"):
             raise

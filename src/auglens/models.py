@@ -1,4 +1,4 @@
-"""Any timm classifier, made from a seed, its norms replaced or a bottleneck added; checkpoints put into it."""
+"""Any timm classifier or the U-Net, from a seed, its norms replaced or a bottleneck added; and checkpoints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from auglens import compat
+from auglens import compat, unet
 
 if TYPE_CHECKING:
     from auglens.config import ModelConfig
@@ -116,7 +116,8 @@ def penalty(model: nn.Module) -> Tensor | None:
 
 
 def build(config: ModelConfig, classes: int, *, init_seed: int) -> nn.Module:
-    """A classifier on the CPU in training mode: float32 [N, 3, H, W] → logits float32 [N, classes].
+    """A network on the CPU in training mode: float32 [N, 3, H, W] → logits float32 [N, classes], of the U-Net
+    [N, 1, H, W].
 
     Equal (config, classes, init_seed) give byte-equal weights; the global generators stay as they were and
     nothing is downloaded. `dropout`, `drop_path` and `output_stride` reach the networks that have them. Another
@@ -124,6 +125,8 @@ def build(config: ModelConfig, classes: int, *, init_seed: int) -> nn.Module:
 
     ValueError: an unknown name; fewer than two classes; a setting that the network cannot follow.
     """
+    if config.name == unet.NAME:
+        return _unet(config, init_seed)
     compat.import_timm()
     import timm
 
@@ -162,6 +165,22 @@ def build(config: ModelConfig, classes: int, *, init_seed: int) -> nn.Module:
             if config.output_stride is None:
                 raise
             raise ValueError(_unsupported("output_stride", config.output_stride, config.name)) from None
+
+
+def _unet(config: ModelConfig, init_seed: int) -> nn.Module:
+    for name, neutral in (("output_stride", None), ("drop_path", 0), ("norm", "batch"), ("precode_size", 0)):
+        if (value := getattr(config, name)) != neutral:
+            told = "null" if neutral is None else neutral
+            raise ValueError(f"model.{name}: {value} is not supported by {config.name}; use {told}")
+    if config.image_size % unet.STRIDE:
+        nearest = config.image_size // unet.STRIDE * unet.STRIDE or unet.STRIDE
+        raise ValueError(
+            f"model.image_size: expected a multiple of {unet.STRIDE} pixels for {config.name}, got"
+            f" {config.image_size}; use {nearest}"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(init_seed)
+        return unet.UNet(config.width, config.dropout)
 
 
 def _insert_bottleneck(model: nn.Module, config: ModelConfig) -> None:

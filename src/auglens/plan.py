@@ -111,7 +111,7 @@ def _cell(config: Config, aug: str, seed: int, data: str, own: dict[str, Any] | 
     path = {"own": own["path"]} if own else {}
     parsed = () if aug in (REFERENCE, RESEED) else schema.parse(aug)
     parts = [
-        {"name": name, "params": dict(config.aug.parameters.get(name, {}))}
+        {"name": name, "params": dict(config.aug.of(name) or {})}
         | ({"code": mine[name]["code"]} if name in mine else {})
         for name in parsed
     ]
@@ -123,7 +123,14 @@ def _cell(config: Config, aug: str, seed: int, data: str, own: dict[str, Any] | 
         "parts": parts,
         "halves": 2 if parts else 1,
         "streams": streams(config, seed, vary, parts),
+        "task": config.data.task,
     }
+    if schema.active_part(parsed):
+        decides["layer"] = config.maps.layer  # whose maps it looks at
+    if config.classic.parts:
+        classic = config.classic
+        decides["classic"] = [{"name": name, "params": dict(classic.parameters[name])} for name in classic.parts]
+        decides["classic_from"] = classic.from_epoch
     name = REFERENCE if aug == REFERENCE else f"{aug}-{seed}"
     head = {"cell": name, "aug": aug, "seed": seed}
     # Where the file lies decides nothing, its code does.
@@ -150,6 +157,7 @@ def make_plan(config: Config, data: str, source: Source | None = None) -> Plan:
     augs = [(aug, seed) for aug in config.aug.names for seed in config.seeds]
     cells = tuple(_cell(config, aug, seed, data, own) for aug, seed in [(REFERENCE, 0), *augs])
     explains = asdict(config.maps) | {"metrics": asdict(config.measure), "score": asdict(config.score)}
+    explains |= {"robustness": asdict(config.robustness)}
     shared = [name for name in config.own_names if name not in config.own_augs]
     if own and shared:
         explains |= {"own": {name: own["names"][name]["code"] for name in shared}}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,39 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from auglens import rng
+from auglens.active import specs as active
+from auglens.active.step import Made, Memory, Step, Training, make
+from auglens.batches import LabelledImages, Recipe, batches
 from auglens.config import TrainConfig
 from auglens.convolution import quick_gradients
-from auglens.data.augmentations import Part, augment
-from auglens.data.order import epoch_order
 from auglens.data.views import View, to_unit
 from auglens.device import deterministic
 from auglens.models import penalty
-from auglens.tasks import Batch, Task
+from auglens.tasks import Task
 
-BLOCK = 1024  # images augmented at once: an augmented image does not depend on its batch, so large blocks are free
-EVALUATION_BATCH = 256
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """images: uint8 [N,3,H,W]; labels: int64 [N]; both on the device that trains."""
-
-    images: Tensor
-    labels: Tensor
-
-    def to(self, device: torch.device) -> LabelledImages:
-        return LabelledImages(self.images.to(device), self.labels.to(device))
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a cell does besides the settings that all cells share."""
-
-    parts: tuple[Part, ...]
-    halves: int  # 2: originals and one augmented image of each; 1: originals alone
-    augmentation_seed: int | None
-    dropout_seed: int | None
-    order_seed: int
+EVALUATION_BATCH, SEGMENTED_AT_ONCE = 256, 16
 
 
 @dataclass(frozen=True)
@@ -64,61 +42,43 @@ class State:
     best_epoch: int = 0
     history: tuple[dict[str, float], ...] = ()
     seconds: float = 0.0
-
-
-def batches(data: LabelledImages, recipe: Recipe, *, epoch: int, batch_size: int) -> Iterator[Batch]:
-    """The batches of one epoch in the fixed order, at the data's own resolution, float32 in [0, 1].
-
-    What must wait for a GPU (indices made on the processor, the look whether labels are mixed) is done once per
-    block, never per batch.
-    """
-    n = len(data.labels)
-    order = torch.from_numpy(epoch_order(n, seed=recipe.order_seed, halves=recipe.halves))
-    step = max(batch_size, BLOCK // batch_size * batch_size)
-    for start in range(0, len(order), step):
-        positions = order[start : start + step].to(data.labels.device)
-        rows = positions % n
-        images, labels, partner = to_unit(data.images[rows]), data.labels[rows], None
-        if recipe.halves == 2:
-            second = (positions >= n).nonzero().squeeze(1)
-            made = augment(
-                recipe.parts,
-                data.images,
-                data.labels,
-                rows[second],
-                seed=recipe.augmentation_seed,
-                epoch=epoch,
-            )
-            images[second] = made.images
-            labels[second] = made.labels
-            if bool(made.partner_weight.any()):
-                partner = labels.clone(), torch.zeros(len(rows), device=labels.device)
-                partner[0][second], partner[1][second] = made.partner_labels, made.partner_weight
-        for at in range(0, len(rows), batch_size):
-            cut = slice(at, at + batch_size)
-            mixed = None if partner is None else (partner[0][cut], partner[1][cut])
-            yield Batch(images[cut], labels[cut], mixed)
+    made: Made | None = None  # what a saliency-driven aug put into the second half
+    steps: tuple[Step, ...] = ()  # and what it did so far
 
 
 @torch.inference_mode()
 def evaluate(model: nn.Module, data: LabelledImages, view: View, task: Task) -> dict[str, float]:
-    """Mean of every score of the task over `data`, the model in evaluation mode."""
+    """Mean of every score of the task over the images of `data` where it is defined, the model in evaluation
+    mode."""
     model.eval()
     totals: dict[str, Tensor] = {}
-    for start in range(0, len(data.labels), EVALUATION_BATCH):
-        cut = slice(start, start + EVALUATION_BATCH)
-        scores = task.scores(model(view(to_unit(data.images[cut]))), data.labels[cut])
+    undefined: dict[str, Tensor] = {}
+    for cut in _evaluated(data, task):
+        scores = task.scores(model(view(to_unit(data.images[cut]))), data.truth(task, view, cut))
         for name, values in scores.items():
-            totals[name] = totals[name] + values.sum() if name in totals else values.sum()
-    return {name: total.item() / len(data.labels) for name, total in totals.items()}
+            missing = values.isnan() if task.segments else torch.zeros((), dtype=torch.int64)
+            total, lost = (values.nansum() if task.segments else values.sum()), missing.sum()
+            totals[name] = totals[name] + total if name in totals else total
+            undefined[name] = undefined[name] + lost if name in undefined else lost
+    count = len(data.labels)
+    return {
+        name: total.item() / left if (left := count - int(undefined[name])) else math.nan
+        for name, total in totals.items()
+    }
+
+
+def _evaluated(data: LabelledImages, task: Task) -> list[slice]:
+    at_once = SEGMENTED_AT_ONCE if task.segments else EVALUATION_BATCH
+    return [slice(start, start + at_once) for start in range(0, len(data.labels), at_once)]
 
 
 @torch.inference_mode()
 def watch(model: nn.Module, data: LabelledImages, view: View, task: Task) -> dict[str, float]:
     """The task's overall scores of `data`, the model in evaluation mode."""
     model.eval()
-    parts = data.images.split(EVALUATION_BATCH)
-    return task.overall(torch.cat([model(view(to_unit(part))) for part in parts]), data.labels)
+    cuts = _evaluated(data, task)
+    outputs = torch.cat([model(view(to_unit(data.images[cut]))) for cut in cuts])
+    return task.overall(outputs, data.truth(task, view, slice(None)))
 
 
 def penalties(model: nn.Module, config: TrainConfig) -> Tensor | None:
@@ -140,6 +100,7 @@ def _train_epoch(
     task: Task,
     config: TrainConfig,
     epoch: int,
+    made: Made | None,
     on_images: Callable[[int], None],
 ) -> dict[str, float]:
     device = data.labels.device
@@ -151,9 +112,12 @@ def _train_epoch(
     seed = recipe.dropout_seed if recipe.dropout_seed is not None else 0
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        for step, batch in enumerate(batches(data, recipe, epoch=epoch, batch_size=config.batch_size)):
+        found = batches(data, recipe, epoch=epoch, batch_size=config.batch_size, made=made, masked=task.segments)
+        for step, batch in enumerate(found):
             torch.manual_seed(rng.derive(seed, "dropout", epoch, step) % 2**63)
             optimizer.zero_grad(set_to_none=True)
+            if batch.masks is not None:
+                batch = replace(batch, masks=view.masks(batch.masks))
             with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
                 outputs = model(view(batch.images))
             loss = task.loss(outputs.float(), batch)
@@ -165,7 +129,8 @@ def _train_epoch(
             if extra is not None:
                 added = extra.detach().double() * size
                 extra_sum = added if extra_sum is None else extra_sum + added
-            right += task.accuracy(outputs.detach(), batch.labels).sum()
+            truth = batch.labels if batch.masks is None else batch.masks
+            right += task.accuracy(outputs.detach(), truth).sum()
             count += size
             on_images(size)
     loss_mean = (loss_sum / count).item()
@@ -183,9 +148,14 @@ def _train_epoch(
 
 def _better(config: TrainConfig, row: dict[str, float], best: dict[str, float]) -> bool:
     """Strictly better, so that of equal epochs the first is kept."""
-    if config.select == "validation_loss":
-        return row["validation_loss"] < best["validation_loss"]
-    return row["validation_accuracy"] > best["validation_accuracy"]
+    now, then = row[config.select], best[config.select]
+    if math.isnan(then):
+        return not math.isnan(now)
+    return now < then if config.select == "validation_loss" else now > then
+
+
+def _further(task: Task) -> tuple[str, ...]:
+    return ("dice",) if task.segments else ()
 
 
 def fit(
@@ -201,12 +171,14 @@ def fit(
     test: LabelledImages | None = None,
     on_epoch: Callable[[State], None] = lambda state: None,
     on_images: Callable[[int], None] = lambda count: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> State:
     """Train `model` for `config.epochs` epochs, going on from `state` where one is given.
 
     on_epoch is called with the state after every epoch (save it, show it); on_images with the size of every
-    batch. test: scored after every epoch where `config.watch_test` asks for it; it chooses nothing. Returns the
-    last state; `best` holds the tensors of the best epoch. ValueError on a non-finite loss.
+    batch; say with what a saliency-driven aug has to tell. test: scored after every epoch where
+    `config.watch_test` asks for it; it chooses nothing. Returns the last state; `best` holds the tensors of the
+    best epoch. ValueError on a non-finite loss.
     """
     if config.watch_test and test is None:
         raise ValueError(
@@ -216,7 +188,11 @@ def fit(
     device = train.labels.device
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = state or State()
-    before = state.seconds
+    before, memory = state.seconds, Memory(say=say)
+    if config.select not in (names := [f"validation_{name}" for name in ("accuracy", "loss", *_further(task))]):
+        raise ValueError(
+            f"train.select: expected one of {', '.join(names)} for a {task.name}, got {config.select}; correct it"
+        )
     with deterministic(config.threads, fill=False), quick_gradients(model):
         optimizer = torch.optim.Adam(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -226,7 +202,15 @@ def fit(
             optimizer.load_state_dict(state.optimizer)
         for epoch in range(state.epoch, config.epochs):
             row: dict[str, float] = {"epoch": epoch + 1}
-            row |= _train_epoch(model, optimizer, train, recipe, view, task, config, epoch, on_images)
+            part = recipe.active
+            if part is not None and active.due(part.params["steps"], epoch):
+                made, step = make(
+                    model, Training(train.images, train.labels, train.masks), view, task, part, layer=recipe.layer,
+                    seed=recipe.augmentation_seed, epoch=epoch, before=state.made, memory=memory,
+                )  # fmt: skip
+                say(step.told(state.made, part.params["keep"]))
+                state = replace(state, made=made, steps=(*state.steps, step))
+            row |= _train_epoch(model, optimizer, train, recipe, view, task, config, epoch, state.made, on_images)
             row |= {f"validation_{k}": v for k, v in evaluate(model, validation, view, task).items()}
             if config.watch_test and test is not None:
                 row |= {f"test_{k}": v for k, v in watch(model, test, view, task).items()}

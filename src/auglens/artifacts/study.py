@@ -18,28 +18,48 @@ MAP_ARRAYS = ("raw", "logits", "targets", "size", "map_key")
 
 @dataclass(frozen=True)
 class Maps:
-    """One cell's explanations. raw float32 [N,h,w]; logits float32 [N,C]; targets int64 [N]; size: pixels."""
+    """One cell's explanations. raw float32 [N,h,w]; logits float32 [N,C]; targets int64 [N]; size: pixels;
+    predicted, truth: of a segmentation what it says and the masks, packed bits uint8 [N,⌈size²/8⌉], else None."""
 
     raw: Array
     logits: Array
     targets: Array
     size: int  # side of the finished map = of the image that the network sees
     map_key: str
+    predicted: Array | None = None
+    truth: Array | None = None
+
+    def segmentation(self) -> Array:
+        """What a segmentation says: bool [N,size,size]; ValueError where the cell is none's."""
+        return self._unpacked(self.predicted)
+
+    def masks(self) -> Array:
+        """The masks as the network sees them: bool [N,size,size]; ValueError as of `segmentation`."""
+        return self._unpacked(self.truth)
+
+    def _unpacked(self, packed: Array | None) -> Array:
+        if packed is None:
+            raise ValueError("maps: expected those of a segmentation, got none of its masks; run `dvc repro`")
+        bits = np.unpackbits(packed, axis=1, count=self.size**2)
+        return np.asarray(bits.reshape(-1, self.size, self.size).astype(bool))
 
 
 def save_maps(path: Path | str, maps: Maps) -> None:
     scalars = {"size": np.int64(maps.size), "map_key": np.str_(maps.map_key)}
     arrays = {"raw": maps.raw, "logits": maps.logits, "targets": maps.targets} | scalars
+    masks = {"predicted": maps.predicted, "truth": maps.truth}
+    arrays |= {name: value for name, value in masks.items() if value is not None}
     save_arrays(path, **{name: np.asarray(value) for name, value in arrays.items()})
 
 
 def load_maps(path: Path | str) -> Maps:
-    arrays = load_arrays(path, MAP_ARRAYS)
+    arrays = load_arrays(path, MAP_ARRAYS, beside=("predicted", "truth"))
     raw, logits, targets = arrays["raw"], arrays["logits"], arrays["targets"]
     if raw.ndim != 3 or logits.ndim != 2 or targets.shape != (len(raw),) or len(logits) != len(raw):
         shapes = f"raw {raw.shape}, logits {logits.shape}, targets {targets.shape}"
         raise ValueError(f"{path}: expected raw [N,h,w], logits [N,C], targets [N], got {shapes}; delete it")
-    return Maps(raw, logits, targets, int(arrays["size"]), str(arrays["map_key"]))
+    masks = arrays.get("predicted"), arrays.get("truth")
+    return Maps(raw, logits, targets, int(arrays["size"]), str(arrays["map_key"]), *masks)
 
 
 @dataclass(frozen=True)

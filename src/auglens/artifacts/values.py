@@ -72,13 +72,14 @@ def save_arrays(path: Path | str, **arrays: Array) -> None:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def load_arrays(path: Path | str, names: Sequence[str]) -> dict[str, Array]:
-    """The named arrays of an NPZ file; ValueError where it is missing, damaged or lacks one."""
+def load_arrays(path: Path | str, names: Sequence[str], *, beside: Sequence[str] = ()) -> dict[str, Array]:
+    """The named arrays of an NPZ file; ValueError where it is missing, damaged or lacks one. beside: those of
+    these that there are, too."""
     import zipfile
 
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in names}
+            return {name: file[name] for name in (*names, *(name for name in beside if name in file))}
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; run `dvc repro` to make it") from None
     except KeyError as error:

@@ -1,24 +1,24 @@
 """Parameters → frozen dataclasses. Imports no torch."""
 
+from auglens.config.augs import AugConfig, ClassicConfig
 from auglens.config.groups import (
     CONTROLS,
     REFERENCE,
     RESEED,
     STREAMS,
+    UNET,
     AnalysisConfig,
-    AugConfig,
     CollectConfig,
     Config,
     DataConfig,
     MapsConfig,
-    MeasureConfig,
     ModelConfig,
-    ScoreConfig,
     StreamsConfig,
     TrackingConfig,
     TrainConfig,
     other_variant,
 )
+from auglens.config.measuring import MeasureConfig, RobustnessConfig, ScoreConfig
 from auglens.config.reading import from_mapping, load
 
 __all__ = [
@@ -26,14 +26,17 @@ __all__ = [
     "REFERENCE",
     "RESEED",
     "STREAMS",
+    "UNET",
     "AnalysisConfig",
     "AugConfig",
+    "ClassicConfig",
     "CollectConfig",
     "Config",
     "DataConfig",
     "MapsConfig",
     "MeasureConfig",
     "ModelConfig",
+    "RobustnessConfig",
     "ScoreConfig",
     "StreamsConfig",
     "TrackingConfig",

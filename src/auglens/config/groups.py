@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from auglens.active import specs as active
+from auglens.config.augs import AugConfig, ClassicConfig
 from auglens.config.checks import one_of, require
-from auglens.config.measuring import MeasureConfig, ScoreConfig
+from auglens.config.measuring import MeasureConfig, RobustnessConfig, ScoreConfig
 from auglens.data.augmentations import schema
 from auglens.own import names, source
 
 CONTROLS = schema.CONTROLS
+UNET = "unet"  # the one network that segments
 REFERENCE = "reference"  # the cell, and the aug, of the one un-augmented model
 RESEED = "reseed"  # the control without a second half: other initial weights and order instead
 STREAMS = ("augmentation", "dropout", "init", "order")
@@ -28,16 +31,26 @@ class DataConfig:
     split_seed: int
     label: str = "label"  # column of labels.csv that holds the class (folder only)
     fit: str = "crop"  # how an image that is not square becomes so: crop its centre, or squeeze it (folder only)
+    folds: int | None = None  # stratified folds of all images but the test part; None = validation_fraction counts
+    fold: int = 0  # which of them is the validation part
+    task: str = "classification"  # or segmentation: the masks are what is learnt
 
     def __post_init__(self) -> None:
         require(bool(self.label.strip()), "data.label", "the name of a column of labels.csv", self.label)
         one_of("data.fit", self.fit, ("crop", "squeeze"))
         one_of("data.name", self.name, ("shapes", "cifar10", "cifar100", "folder"))
+        one_of("data.task", self.task, ("classification", "segmentation"))
+        masked = self.task == "classification" or self.name in ("shapes", "folder")
+        require(masked, "data.task", f"classification, since {self.name} has no masks", self.task)
         require(self.size is None or 8 <= self.size <= 1024, "data.size", "8 to 1024 pixels or null", self.size)
         require(self.train >= 0, "data.train", "0 or more images", self.train)
         require(self.test >= 0, "data.test", "0 or more images", self.test)
         fraction = self.validation_fraction
         require(0 < fraction < 1, "data.validation_fraction", "a fraction in (0, 1)", fraction)
+        require(self.folds is None or 2 <= self.folds <= 20, "data.folds", "2 to 20 or null", self.folds)
+        last = (self.folds or 1) - 1
+        told = f"0 to {last}, the last of data.folds" if last else "0, for data.folds is null"
+        require(0 <= self.fold <= last, "data.fold", told, self.fold)
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,7 @@ class ModelConfig:
     norm_groups: int | None = None
     precode_size: int = 0  # features of PRECODE's bottleneck before the classifier; 0 = none
     precode_beta: float = 0.001  # weight of its KL divergence in the loss
+    width: int = 16  # channels of the first level (unet only)
 
     def __post_init__(self) -> None:
         require(8 <= self.image_size <= 1024, "model.image_size", "8 to 1024 pixels", self.image_size)
@@ -68,12 +82,14 @@ class ModelConfig:
         both = f"{self.norm_channels} and {self.norm_groups}"
         require(self.norm != "group" or one, "model.norm", f"with group {told}", both)
         require(0 <= self.precode_size <= 4096, "model.precode_size", "0 to 4096 features", self.precode_size)
+        require(1 <= self.width <= 512, "model.width", "1 to 512 channels", self.width)
         require(0 <= self.precode_beta <= 10, "model.precode_beta", "a weight in [0, 10]", self.precode_beta)
 
     @property
     def deciding(self) -> ModelConfig:
         """Without the settings of what is off: they decide nothing, and must not make another key."""
         found = self if self.norm == "group" else replace(self, norm_channels=None, norm_groups=None)
+        found = found if self.name == UNET else replace(found, width=16)
         return found if self.precode_size else replace(found, precode_beta=0.0)
 
 
@@ -97,7 +113,7 @@ class TrainConfig:
         require(0 <= self.weight_decay <= 1, "train.weight_decay", "a value in [0, 1]", self.weight_decay)
         l1 = self.weight_decay_l1
         require(0 <= l1 <= 1, "train.weight_decay_l1", "a value in [0, 1]", l1)
-        one_of("train.select", self.select, ("validation_accuracy", "validation_loss"))
+        one_of("train.select", self.select, ("validation_accuracy", "validation_loss", "validation_dice"))
         require(1 <= self.threads <= 256, "train.threads", "1 to 256", self.threads)
         one_of("train.device", self.device, ("cpu", "cuda", "auto"))
         one_of("train.precision", self.precision, ("fp32", "bf16"))
@@ -188,35 +204,19 @@ class TrackingConfig:
 
 
 @dataclass(frozen=True)
-class AugConfig:
-    """The augs of a study and the parameters of every part that they may be made of."""
-
-    names: tuple[str, ...]
-    parameters: Mapping[str, Mapping[str, Any]]
-
-    def __post_init__(self) -> None:
-        unique = len(set(self.names)) == len(self.names)
-        require(unique, "aug.names", "each aug once", list(self.names))
-        for name, values in self.parameters.items():
-            schema.validate(name, values)
-        for name in self.names:
-            for part in schema.parse(name):
-                known = part in self.parameters or not schema.known()[part].knobs
-                require(known, f"aug.{part}", f"the parameters of {part} (used by {name})", None)
-
-
-@dataclass(frozen=True)
 class Config:
     own: str  # path of the Python file of one's own augs, map methods and metrics; see docs/own.md
     data: DataConfig
     model: ModelConfig
     train: TrainConfig
+    classic: ClassicConfig
     streams: StreamsConfig
     aug: AugConfig
     seeds: tuple[int, ...]
     maps: MapsConfig
     measure: MeasureConfig
     score: ScoreConfig
+    robustness: RobustnessConfig
     analysis: AnalysisConfig
     collect: CollectConfig
     tracking: TrackingConfig
@@ -227,6 +227,52 @@ class Config:
         require(len(set(self.seeds)) == len(self.seeds), "seeds", "each seed once", list(self.seeds))
         for seed in self.seeds:
             require(0 <= seed < 2**31, "seeds", "whole numbers from 0 to 2147483647", seed)
+        self._check_task()
+        for name in self.aug.names:
+            part = schema.active_part(schema.parse(name))
+            if part is not None:
+                self._check_active(part, self.aug.of(part) or {})
+
+    def _check_task(self) -> None:
+        segments = self.data.task == "segmentation"
+        right = segments == (self.model.name == UNET)
+        expected = (
+            f"{UNET}, since data.task is segmentation" if segments else "a classifier, or data.task=segmentation"
+        )
+        require(right, "model.name", expected, self.model.name)
+        wrong = not segments and self.train.select == "validation_dice"
+        require(
+            not wrong,
+            "train.select",
+            "validation_accuracy or validation_loss for classification",
+            "validation_dice",
+        )
+        if segments:
+            for key, method in (
+                ("maps.method", self.maps.method),
+                *(("score.methods", m) for m in self.score.methods),
+            ):
+                require(
+                    method not in ("cam", "scorecam"), key, "a method that is defined for a segmentation", method
+                )
+            require(
+                not self.own_augs,
+                "aug.names",
+                "no aug of one's own with data.task=segmentation",
+                list(self.own_augs),
+            )
+
+    def _check_active(self, part: str, params: Mapping[str, Any]) -> None:
+        epochs, steps = self.train.epochs, params["steps"]
+        last = active.last_step(steps)
+        expected = f"steps before train.epochs ({epochs}), or nothing is made"
+        require(last < epochs, f"aug.{part}.steps", expected, last)
+        if self.data.task == "segmentation":
+            require(params["images"] == "all", f"aug.{part}.images", "all, since no mask is simply wrong", "wrong")
+            method = params["method"]
+            require(
+                method not in ("cam", "scorecam"), f"aug.{part}.method", "one defined for a segmentation", method
+            )
 
     @property
     def own_augs(self) -> tuple[str, ...]:

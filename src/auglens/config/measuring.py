@@ -64,3 +64,21 @@ class ScoreConfig:
         require(1 <= self.steps <= 1024, "score.steps", "1 to 1024", self.steps)
         require(self.sanity_images >= 0, "score.sanity_images", "0 or more images", self.sanity_images)
         require(0 <= self.seed < 2**31, "score.seed", "a whole number from 0 to 2147483647", self.seed)
+
+
+@dataclass(frozen=True)
+class RobustnessConfig:
+    """The robustness set: every image with each cell of a grid erased."""
+
+    size: int | None  # pixels of the data's images: side of a cell; None = not evaluated
+    images: int | None  # of each part, evenly spread; None = all
+    parts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        require(self.size is None or self.size >= 1, "robustness.size", "1 pixel or more, or null", self.size)
+        require(
+            self.images is None or self.images >= 1, "robustness.images", "1 image or more, or null", self.images
+        )
+        require(len(self.parts) > 0, "robustness.parts", "validation, test or both", list(self.parts))
+        for part in self.parts:
+            one_of("robustness.parts", part, ("validation", "test"))

@@ -12,8 +12,9 @@ from typing import Any
 
 import yaml
 
+from auglens.config.augs import AugConfig, ClassicConfig
 from auglens.config.checks import require
-from auglens.config.groups import AugConfig, Config
+from auglens.config.groups import Config
 from auglens.data.augmentations import schema
 from auglens.own import names, source
 
@@ -38,6 +39,12 @@ def _convert(value: Any, annotation: Any, key: str) -> Any:
         require(isinstance(value, Mapping), key, "a mapping", value)
         names = _convert(value.get("names"), tuple[str, ...], f"{key}.names")
         return AugConfig(names, {name: dict(v) for name, v in value.items() if name != "names" and v is not None})
+    if annotation is ClassicConfig:
+        require(isinstance(value, Mapping), key, "a mapping", value)
+        chain = _convert(value.get("chain"), str | None, f"{key}.chain")
+        start = _convert(value.get("from_epoch", 0), int, f"{key}.from_epoch")
+        parameters = {name: dict(v) for name, v in value.items() if isinstance(v, Mapping)}
+        return ClassicConfig(chain, start, parameters)
     if hasattr(annotation, "__dataclass_fields__"):
         return _build(annotation, value, key)
     right = isinstance(value, annotation) and (annotation is bool or not isinstance(value, bool))

@@ -15,7 +15,9 @@ from auglens.figures.pairs import correlation_intervals, pair_support
 from auglens.figures.performance import confusion_figure, performance_bars, training_curves
 from auglens.figures.quality import sanity_curves, score_dots, score_label
 from auglens.figures.questions import chains_forest, direct_heat, separability_forest, targets_dumbbell
+from auglens.figures.robustness import erasing_maps, robustness_dots, robustness_label
 from auglens.figures.search import importances, parallel_coordinates, pareto_front
+from auglens.figures.steps import convergence, iou_matrices, step_sheet
 from auglens.figures.structure import agreement_heat, model_similarity
 from auglens.figures.style import SAVE_RC, SVG_METADATA, alt_text, aug_label, metric_label
 from auglens.figures.trees import dendrograms
@@ -31,6 +33,7 @@ __all__ = [
     "bias_bars",
     "chains_forest",
     "confusion_figure",
+    "convergence",
     "correlation_grid",
     "correlation_heatmap",
     "correlation_heatmaps",
@@ -39,10 +42,12 @@ __all__ = [
     "direct_heat",
     "divergence_forest",
     "divergence_scatter",
+    "erasing_maps",
     "extreme_grid",
     "factor_panels",
     "floor_forest",
     "importances",
+    "iou_matrices",
     "level_curves",
     "mean_maps",
     "metric_boxes",
@@ -53,12 +58,15 @@ __all__ = [
     "parallel_coordinates",
     "pareto_front",
     "performance_bars",
+    "robustness_dots",
+    "robustness_label",
     "sanity_curves",
     "score_dots",
     "score_label",
     "seconds_bars",
     "segment_boxes",
     "separability_forest",
+    "step_sheet",
     "targets_dumbbell",
     "training_curves",
 ]

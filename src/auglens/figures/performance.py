@@ -24,14 +24,18 @@ from auglens.figures.style import (
     grid_of,
     name_rows,
 )
-from auglens.metrics.performance import SCORES
-from auglens.stats import REFERENCE
+from auglens.stats import REFERENCE, score_names
 
 _SCORE_LABELS = {
     "accuracy": "Accuracy",
     "precision": "Precision (macro)",
     "recall": "Recall (macro)",
     "f1": "F1 (macro)",
+    "dice": "Dice",
+    "hausdorff": "Hausdorff distance (pixels, ↓)",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "found": "Found (Dice of 0.5 or more)",
 }
 MOST_WRITTEN = 20  # classes: with more a cell is smaller than its number
 INK_FROM = 0.55  # share from which on a number is white
@@ -46,15 +50,16 @@ def shares_of(matrix: NDArray[Any]) -> NDArray[np.float64]:
 
 @rc_context(STYLE)
 def performance_bars(scores: pd.DataFrame, columns: int = 2) -> Figure:
-    """Mean of each score per aug (bar), every seed (dot), the reference (dashed line); from 0 to 1.
+    """Mean of each score per aug (bar), every seed (dot), the reference (dashed line); shares from 0 to 1.
 
     scores: `performance`'s rows, of distinct replicates. Source: figures 5.6–5.9 of the augmentation study.
     """
     augs = list(scores["aug"].unique())
-    rows = -(-len(SCORES) // columns)
+    names = score_names(scores)
+    rows = -(-len(names) // columns)
     figure = Figure(figsize=(4.9 * columns + 0.6, rows * (0.9 + 0.27 * len(augs)) + 0.3))
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
-    for place, (axes, score) in enumerate(zip(grid_of(figure, len(SCORES), columns), SCORES, strict=True)):
+    for place, (axes, score) in enumerate(zip(grid_of(figure, len(names), columns), names, strict=True)):
         for y, aug in enumerate(augs):
             values = scores.loc[scores["aug"] == aug, score].dropna()
             axes.barh(y, values.mean(), height=0.66, color=aug_colour(aug), alpha=0.55)
@@ -66,16 +71,17 @@ def performance_bars(scores: pd.DataFrame, columns: int = 2) -> Figure:
         for value in reference:
             axes.axvline(value, color=BLACK, linestyle="--", linewidth=0.9)
         name_rows(axes, augs, visible=place % columns == 0)
-        axes.set_xlim(0, 1)
+        axes.set_xlim(0, 1 if score != "hausdorff" else None)
         axes.grid(axis="x", visible=True)
         axes.set_title(_SCORE_LABELS[score])
     counts = scores.groupby("aug").size()
     seeds = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
     note = f"Bar: mean over seeds (replicates per aug: {seeds}); dots: seeds; ±: sd; dashed: the reference."
     figure.supxlabel(note, fontsize=8)
-    means = scores.groupby("aug", sort=False)["accuracy"].mean()
+    means = scores.groupby("aug", sort=False)[names[0]].mean()
     told = ", ".join(f"{aug_label(str(aug))} {value:.3f}" for aug, value in means.items())
-    return describe_figure(figure, f"Bars of accuracy, precision, recall and F1 per aug. Mean accuracy: {told}.")
+    listed = ", ".join(_SCORE_LABELS[name] for name in names)
+    return describe_figure(figure, f"Bars per aug: {listed}. Mean {names[0]}: {told}.")
 
 
 @rc_context(STYLE)

@@ -3,6 +3,7 @@
 Pure numpy and scipy; no torch. Every definition: docs/metrics.md.
 """
 
+from auglens.metrics.erasing import grid, over_grid
 from auglens.metrics.faithfulness import FAITHFULNESS, faithfulness
 from auglens.metrics.floors import FLOORS, floor_maps
 from auglens.metrics.localization import LOCALIZATION, localization, localization_floors
@@ -11,6 +12,7 @@ from auglens.metrics.pairwise import compare_all, to_fixed
 from auglens.metrics.performance import SCORES, Scores, classification_scores, confusion_matrix, roc_auc
 from auglens.metrics.predictions import KLD_EPS, class_kld, softmax
 from auglens.metrics.sanity import SanityRow, sanity_check
+from auglens.metrics.segmentation import SEGMENTATION, segmentation
 from auglens.metrics.similarity import FURTHER, HIGHER_IS_CLOSER, compare_further, higher_is_closer
 from auglens.metrics.transport import EMD_CELLS
 
@@ -23,6 +25,7 @@ __all__ = [
     "KLD_EPS",
     "LOCALIZATION",
     "SCORES",
+    "SEGMENTATION",
     "SanityRow",
     "Scores",
     "class_kld",
@@ -33,13 +36,16 @@ __all__ = [
     "confusion_matrix",
     "faithfulness",
     "floor_maps",
+    "grid",
     "higher_is_closer",
     "is_constant",
     "localization",
     "localization_floors",
     "map_metric_names",
+    "over_grid",
     "roc_auc",
     "sanity_check",
+    "segmentation",
     "softmax",
     "to_fixed",
 ]

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from auglens.data.augmentations.schema import Choice, Number, Odd, Range
+from auglens.data.knobs import Choice, Number, Odd, Range
 
 if TYPE_CHECKING:
     import numpy as np

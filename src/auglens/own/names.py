@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from auglens.data import knobs
 from auglens.data.augmentations import schema
+from auglens.saliency.names import METHODS
 
 AUGMENTATION, MAP_METHOD, METRIC = KINDS = ("augmentation", "map_method", "metric")
-# auglens's own; the rooms that need no torch know them from here. The second half has maps as large as the image.
-OF_LAYER = ("cam", "gradcam", "gradcam++", "scorecam", "xgradcam", "layercam", "eigencam", "hirescam")
-OF_PIXELS = (
-    "gradient", "inputxgradient", "guided_backprop", "guided_gradcam", "smoothgrad", "integrated_gradients",
-)  # fmt: skip
-METHODS = (*OF_LAYER, *OF_PIXELS)
 FURTHER = ("ssim", "js", "emd", "centre_shift")
 FAITHFULNESS = ("average_drop", "increase_in_confidence", "insertion", "deletion", "road")
 # Column, score and figure names that a metric would be confused with.
@@ -28,7 +24,7 @@ TAKEN: Mapping[str, tuple[str, ...]] = {
     MAP_METHOD: METHODS,
     METRIC: COLUMNS,
 }
-KNOBS = {kind.__name__: kind for kind in (schema.Number, schema.Range, schema.Odd, schema.Choice)}
+KNOBS = {kind.__name__: kind for kind in (knobs.Number, knobs.Range, knobs.Odd, knobs.Choice)}
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,6 @@ class Declaration:
     name: str
     definition: str
     code: str  # sha256
-    knobs: Mapping[str, schema.Number | schema.Choice] = field(default_factory=dict)
+    knobs: Mapping[str, knobs.Knob] = field(default_factory=dict)
     words: int = 0
     higher_is_closer: bool = False

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from auglens.data.augmentations import schema
+from auglens.data import knobs
 from auglens.own.names import AUGMENTATION, KINDS, KNOBS, METRIC, PREFIXES, TAKEN, Declaration
 
 
@@ -128,7 +128,7 @@ class Reader:
             rule = "expected a literal, since it is read and not run"
             if kind:
                 rule = f'expected {kind.__name__}("unit", low, high) of literals, low ≤ high'
-            if kind is schema.Choice:
+            if kind is knobs.Choice:
                 rule = 'expected Choice(("one", "another")) of words'
             raise self.refuse(node, what, f"{rule}, got {ast.unparse(node)[:60]!r}") from None
 
@@ -159,7 +159,7 @@ class Reader:
 
 def _knob(kind: type[Any], arguments: list[Any], keywords: dict[str, Any]) -> Any:
     made = kind(*arguments, **keywords)
-    if isinstance(made, schema.Choice):
+    if isinstance(made, knobs.Choice):
         right = isinstance(made.words, tuple) and all(isinstance(word, str) for word in made.words or (0,))
     else:
         right = isinstance(made.unit, str) and made.unit != "" and made.low <= made.high

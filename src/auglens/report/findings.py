@@ -221,11 +221,12 @@ def _chains(tables: Tables, study: Study) -> Iterator[Finding]:
 
 def _accuracy(tables: Tables, study: Study) -> Iterator[Finding]:
     rows = _rows(tables, "performance_summary")
-    rows = rows[rows["score"] == "accuracy"].set_index("aug") if len(rows) else rows
+    score = "dice" if len(rows) and (rows["score"] == "dice").any() else "accuracy"
+    rows = rows[rows["score"] == score].set_index("aug") if len(rows) else rows
     if rows.empty or REFERENCE not in rows.index:
         return
     others = rows[~rows.index.isin((*CONTROLS, REFERENCE))]["mean"]
-    text = f"Test accuracy: reference {number(rows.loc[REFERENCE, 'mean'])}"
+    text = f"Test {'Dice' if score == 'dice' else score}: reference {number(rows.loc[REFERENCE, 'mean'])}"
     if len(others):
         text += f"; augs from {number(others.min())} ({others.idxmin()})"
         text += f" to {number(others.max())} ({others.idxmax()})"

@@ -8,6 +8,7 @@ import torch
 from auglens import artifacts, config, figures
 from auglens.config import RESEED
 from auglens.data.augmentations import Part, augment, draws_anything, parse
+from auglens.data.augmentations.schema import active_part
 from auglens.own import loading
 from auglens.stages import layout
 
@@ -37,9 +38,9 @@ def run() -> None:
             checks.check_augmentation(own, name, params, images.shape[-1], images.device)
     made = {}
     for aug in settings.aug.names:
-        if aug == RESEED:  # it makes no images
+        if aug == RESEED or active_part(parse(aug)):  # it makes no images, or none without a model
             continue
-        parts = [Part(name, settings.aug.parameters.get(name, {})) for name in parse(aug)]
+        parts = [Part(name, settings.aug.of(name) or {}) for name in parse(aug)]
         seed = settings.seeds[0] if draws_anything(parts) else None
         found = augment(parts, images, torch.from_numpy(labels), torch.from_numpy(rows), seed=seed, epoch=0)
         made[aug] = (found.images * 255).round().to(torch.uint8).numpy()

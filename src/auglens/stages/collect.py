@@ -23,8 +23,10 @@ from auglens.metrics.threads import spread
 from auglens.stages import layout
 from auglens.stages.exchange import (
     PER_IMAGE,
+    ROBUSTNESS,
     SANITY,
     SCORES,
+    STEPS,
     TRAINING,
     current,
     fetch,
@@ -98,13 +100,15 @@ def publish(
 def save(cells: list[StudyCell], sources: Mapping[str, Mapping[str, Path]], index: Mapping[str, Any],
          settings: config.Config, absent: list[str]) -> None:  # fmt: skip
     """The study as files: what was compared, one table of all images, all curves, all raw maps."""
-    tables, scores, sanity, curves, rows = [], [], [], [], []
+    tables, scores, erased, sanity, curves, rows = [], [], [], [], [], []
     for cell in cells:
         paths = sources[cell.cell]
         report = artifacts.load_json(paths[TRAINING], ("epochs", "checkpoint_sha256"))
         told: dict[str, Any] = {"aug": cell.aug, "seed": cell.seed}
         tables.append((paths[PER_IMAGE], told))
         scores.append((paths[SCORES], told))
+        if artifacts.table_head(paths[ROBUSTNESS])[0]:
+            erased.append((paths[ROBUSTNESS], told))
         sanity.append(pd.read_csv(paths[SANITY]).assign(**told))
         curves.append(pd.DataFrame(report["epochs"]).assign(cell=cell.cell, aug=cell.aug, seed=cell.seed))
         rows.append(
@@ -121,6 +125,12 @@ def save(cells: list[StudyCell], sources: Mapping[str, Mapping[str, Path]], inde
     columns = ("image", "label", "predicted", "correct")
     artifacts.save_tables(layout.PER_IMAGE, tables, columns, first=("aug", "seed"))
     artifacts.save_tables(layout.SCORES, scores, ("method", "image"), first=("aug", "seed"))
+    if erased:
+        artifacts.save_tables(layout.ROBUSTNESS, erased, ("image", "row", "column"), first=("aug", "seed"))
+    else:
+        artifacts.save_table(
+            layout.ROBUSTNESS, pd.DataFrame(columns=["aug", "seed", "part", "image", "row", "column"])
+        )
     artifacts.save_table(layout.SANITY, pd.concat(sanity, ignore_index=True))
     curve = pd.concat(curves, ignore_index=True)
     head = ["cell", "aug", "seed", "epoch"]
@@ -128,6 +138,11 @@ def save(cells: list[StudyCell], sources: Mapping[str, Mapping[str, Path]], inde
     with artifacts.atomic_folder(layout.STUDY_MAPS) as folder:
         maps = {cell.cell: sources[cell.cell][f"maps/{index['variant']}.npz"] for cell in cells}
         list(spread(lambda name: shutil.copyfile(maps[name], folder / f"{name}.npz"), maps))
+    with artifacts.atomic_folder(layout.STEPS) as folder:
+        for cell in cells:
+            path = sources[cell.cell][STEPS]
+            if len(artifacts.load_arrays(path, ("epochs",))["epochs"]):
+                shutil.copyfile(path, folder / f"{cell.cell}.npz")
     summary = {name: index[name] for name in ("study_key", "reference_train_key", "variant")}
     summary |= {"metrics": settings.measure.metrics, "further": settings.measure.further}
     declared = index.get("own", {}).get("names", {})

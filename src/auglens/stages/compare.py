@@ -13,10 +13,8 @@ import pandas as pd
 from auglens import artifacts, figures, metrics, stats
 from auglens.config import REFERENCE
 from auglens.saliency import finish
-from auglens.stages import layout
+from auglens.stages import erasing, layout
 from auglens.stages.collected import Drawing, Drawings, load, load_maps, write
-
-SCORES = ("accuracy", "precision", "recall", "f1")
 
 
 def make_tables(
@@ -144,7 +142,7 @@ def summarise(
     means = tables["metric_summary"].pivot(index="aug", columns="metric", values="mean")
     augs = list(dict.fromkeys(tables["performance_summary"]["aug"]))
     values: dict[str, object] = {"cells": cells, "absent": len(absent)}
-    values |= {score: {aug: float(scores.loc[aug, score]) for aug in augs} for score in SCORES}
+    values |= {score: {aug: float(scores.loc[aug, score]) for aug in augs} for score in map(str, scores)}
     compared = [aug for aug in augs if aug in means.index]
     return values | {name: {aug: float(means.loc[aug, name]) for aug in compared} for name in names}
 
@@ -179,6 +177,9 @@ def run() -> None:
         confusions = make_confusions(table, classes)
         scored, dots = of_scores(collected.checkpoints, collected.variant)
         early |= dots
+        for more, pictures in (erasing.of_robustness(collected.checkpoints), erasing.of_steps(curves, prepared)):
+            scored |= more
+            early |= pictures
         drawings.add(early | confusions)  # they need no statistics, and are drawn meanwhile
         averaged = stats.average_seeds(table, collected.every)
         values = stats.segment_values(table, collected.every)

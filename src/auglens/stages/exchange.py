@@ -11,16 +11,17 @@ from typing import Any
 import pandas as pd
 
 from auglens import artifacts, config, tracking
-from auglens.cards import card, flat, flat_params, run_metrics, score_metrics
+from auglens.cards import card, flat, flat_params, robustness_metrics, run_metrics, score_metrics
 from auglens.config import REFERENCE
 from auglens.data.augmentations import schema
-from auglens.metrics import softmax
+from auglens.metrics import SEGMENTATION, softmax
 from auglens.stages import layout, pictures
 from auglens.stages.score import attributes
 from auglens.study import StudyCell
 
 PER_IMAGE, TRAINING, CARD = "per_image.parquet", "training.json", "card.json"
 SCORES, SANITY = "scores.parquet", "sanity.csv"
+ROBUSTNESS, STEPS = "robustness.parquet", "steps.npz"
 
 
 def files(cell: str, variant: str) -> dict[str, Path]:
@@ -32,6 +33,8 @@ def files(cell: str, variant: str) -> dict[str, Path]:
         TRAINING: layout.training_report(cell),
         SCORES: layout.scores(cell),
         SANITY: layout.sanity(cell),
+        ROBUSTNESS: layout.robustness(cell),
+        STEPS: layout.steps(cell),
     }
 
 
@@ -41,6 +44,8 @@ def current(entry: Mapping[str, Any], index: Mapping[str, Any], settings: config
     if not all(path.exists() for path in paths.values()):
         return False
     if artifacts.table_head(paths[SCORES])[1] != attributes(entry["map_key"], settings.score):
+        return False
+    if artifacts.table_head(paths[ROBUSTNESS])[1] != attributes(entry["map_key"], settings.robustness):
         return False
     columns, attrs = artifacts.table_head(paths[PER_IMAGE])
     expected = {
@@ -72,16 +77,18 @@ def record(
     report = artifacts.load_json(layout.training_report(cell), ("epochs", "checkpoint_sha256"))
     paths = files(cell, index["variant"])
     known = hashes(paths)
-    told = ("label", "predicted", "constant")
-    table = artifacts.load_table(paths[PER_IMAGE], told, beside=settings.measure.every)
+    told = ("label", "predicted", "correct", "constant")
+    table = artifacts.load_table(paths[PER_IMAGE], told, beside=(*settings.measure.every, *SEGMENTATION))
     logits = artifacts.load_maps(paths[f"maps/{index['variant']}.npz"]).logits
     metrics = run_metrics(table, report, settings.measure.every, softmax(logits))
     metrics |= score_metrics(artifacts.load_table(paths[SCORES]), pd.read_csv(paths[SANITY]))
+    metrics |= robustness_metrics(artifacts.load_table(paths[ROBUSTNESS]))
     card_path = folder / cell / CARD
     artifacts.save_json(card_path, card(spec, report, manifest, metrics))
     epochs = report["epochs"]
+    measured_by = flat(asdict(settings.score), "score") | flat(asdict(settings.robustness), "robustness")
     published: dict[str, Any] = {
-        "params": flat_params(spec, manifest) | flat(asdict(settings.score), "score"),
+        "params": flat_params(spec, manifest) | measured_by,
         "metrics": metrics,
         "curves": {name: [row[name] for row in epochs] for name in epochs[0] if name != "epoch"},
         "tags": {

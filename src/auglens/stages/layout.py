@@ -10,6 +10,8 @@ RUNS = Path("reports/runs.json")
 PER_IMAGE = Path("reports/per_image.parquet")
 SCORES = Path("reports/scores.parquet")
 SANITY = Path("reports/sanity.csv")
+ROBUSTNESS = Path("reports/robustness.parquet")
+STEPS = Path("reports/study_steps")
 CURVES = Path("reports/curves.csv")
 STUDY_MAPS = Path("reports/study_maps")
 COMPARISON = Path("reports/comparison")
@@ -53,6 +55,14 @@ def checkpoint(cell: str) -> Path:
 
 def training_report(cell: str) -> Path:
     return Path("reports/training") / f"{cell}.json"
+
+
+def steps(cell: str) -> Path:
+    return Path("reports/steps") / f"{cell}.npz"
+
+
+def robustness(cell: str) -> Path:
+    return Path("reports/robustness") / f"{cell}.parquet"
 
 
 def maps(cell: str, variant: str) -> Path:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from auglens import artifacts, config
 from auglens.config import REFERENCE
-from auglens.metrics import class_kld, compare_maps, is_constant, map_metric_names, softmax
+from auglens.metrics import class_kld, compare_maps, is_constant, map_metric_names, segmentation, softmax
 from auglens.metrics.threads import slices, spread
 from auglens.own import loading
 from auglens.own.measures import compare_further
@@ -19,6 +19,7 @@ from auglens.saliency import finish
 from auglens.saliency.finishing import repeated_edges
 from auglens.stages import layout
 
+FOUND = 0.5  # Dice from which on a segmentation is right about an image
 TURN = 1 << 19  # pixels of a cell that a thread finishes and compares at once: ten maps of 224×224, 2 MB
 
 
@@ -26,6 +27,9 @@ def describe(maps: artifacts.Maps, labels: artifacts.Array) -> dict[str, Any]:
     """What a table says of a cell alone, one value per image."""
     probabilities = softmax(maps.logits)
     predicted = probabilities.argmax(1)
+    scores = {} if maps.predicted is None else segmentation(maps.segmentation(), maps.masks())
+    if scores:
+        predicted = (scores["dice"] >= FOUND).astype(np.int64)  # and the label is 1: there is something to find
     raw = maps.raw.reshape(len(maps.raw), -1)
     return {
         "image": np.arange(len(labels), dtype=np.int32),
@@ -35,6 +39,7 @@ def describe(maps: artifacts.Maps, labels: artifacts.Array) -> dict[str, Any]:
         "confidence": probabilities.max(1),
         "target": maps.targets.astype(np.int16),
         "raw_range": (raw.max(1) - raw.min(1)).astype(np.float64),
+        **scores,
     }
 
 
@@ -133,5 +138,6 @@ def run(cell: str, *, against: str | None = REFERENCE) -> None:
     table = pd.DataFrame(values)
     table.attrs = dict(keys)  # kept in the file: `collect` knows by them what the table was made from
     artifacts.save_table(layout.map_table(cell), table)
-    accuracy = float(np.mean(values["correct"]))
-    print(f"measure {cell}: {len(labels)} images, accuracy {accuracy:.3f}")
+    name = "dice" if "dice" in values else "accuracy"
+    score = float(np.nanmean(values["dice"] if name == "dice" else values["correct"]))
+    print(f"measure {cell}: {len(labels)} images, {name} {score:.3f}")

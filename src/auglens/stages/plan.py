@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from auglens import artifacts, config
+from auglens.active import specs as active
+from auglens.data.augmentations import schema
 from auglens.own import loading
 from auglens.plan import make_plan
 from auglens.stages import layout
@@ -16,19 +18,46 @@ def check(
     own that breaks a rule. pixels: side of the data's images."""
     from auglens.models import build  # torch and timm: needed here alone
     from auglens.saliency import target_layer
+    from auglens.saliency.foreground import PREFIX, Foreground, foreground_layer
     from auglens.saliency.methods import try_out
 
     size = settings.model.image_size
     model = build(settings.model, classes, init_seed=0)
-    layer = target_layer(model, settings.maps.layer, image_size=size)
-    for method in settings.score.methods:
+    if settings.data.task == "segmentation":
+        model = Foreground(model)
+        layer = PREFIX + foreground_layer(model.network, settings.maps.layer, image_size=size)
+    else:
+        layer = target_layer(model, settings.maps.layer, image_size=size)
+    check_pixels(settings, pixels)
+    for method in (*settings.score.methods, *active_methods(settings)):
         try_out(method, model, layer, size)
     found = try_out(settings.maps.method, model, layer, size)
     if own:
         from auglens.own import checks
 
         found = checks.check(own, settings, model, layer, pixels) or found
-    return layer, found
+    return layer.removeprefix(PREFIX), found
+
+
+def active_methods(settings: config.Config) -> list[str]:
+    """What the study's saliency-driven augs explain by."""
+    parts = [schema.active_part(schema.parse(name)) for name in settings.aug.names]
+    return [(settings.aug.of(part) or {})["method"] for part in parts if part is not None]
+
+
+def check_pixels(settings: config.Config, pixels: int) -> None:
+    """ValueError where something is larger than the images."""
+    sides = {"robustness.size": settings.robustness.size or 1}
+    for name in settings.aug.names:
+        part = schema.active_part(schema.parse(name))
+        params = (settings.aug.of(part) or {}) if part else {}
+        shown = "ada" if part and active.fixed_method(part) else part
+        sides |= {f"aug.{shown}.{knob}": params[knob] for knob in ("window", "grid") if knob in params}
+    for key, side in sides.items():
+        if side > pixels:
+            raise ValueError(
+                f"parameter {key}: expected 1 to {pixels} pixels, the side of the images, got {side}; lower it"
+            )
 
 
 def run() -> None:

@@ -15,6 +15,8 @@ def save(cell: str, spec: dict[str, Any], checkpoint: Path, report: dict[str, An
     """Move a finished training to the stage's outputs; the report names the cell, the checkpoint does not."""
     with artifacts.atomic(layout.checkpoint(cell)) as temporary:
         shutil.copyfile(checkpoint, temporary)
+    with artifacts.atomic(layout.steps(cell)) as temporary:
+        shutil.copyfile(checkpoint.with_suffix(".npz"), temporary)
     head = {name: spec[name] for name in ("cell", "aug", "seed")}
     artifacts.save_json(layout.training_report(cell), head | report)
 

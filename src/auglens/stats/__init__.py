@@ -20,6 +20,13 @@ from auglens.stats.pairs import pair_counts
 from auglens.stats.permutations import pair_table, self_resemblance
 from auglens.stats.quality import HIGHER_IS_BETTER, score_table, scores_by_model
 from auglens.stats.resampling import image_weights
+from auglens.stats.robustness import (
+    ROBUSTNESS,
+    paired_differences,
+    robustness_by_model,
+    robustness_table,
+    where_erasing_hurts,
+)
 from auglens.stats.seeds import (
     CONTROLS,
     REFERENCE,
@@ -31,12 +38,14 @@ from auglens.stats.seeds import (
 )
 from auglens.stats.separability import separability_table
 from auglens.stats.similarity import correlation_table, correlations, covariances, models_table
+from auglens.stats.steps import step_counts, window_iou
 from auglens.stats.summaries import (
     describe,
     extremes,
     metric_summary,
     performance,
     performance_summary,
+    score_names,
     seed_spread,
 )
 from auglens.stats.targets import target_table
@@ -45,6 +54,7 @@ __all__ = [
     "CONTROLS",
     "HIGHER_IS_BETTER",
     "REFERENCE",
+    "ROBUSTNESS",
     "SEGMENTS",
     "Answer",
     "Cells",
@@ -88,9 +98,13 @@ __all__ = [
     "packed",
     "pair_counts",
     "pair_table",
+    "paired_differences",
     "pairs_of_map",
     "performance",
     "performance_summary",
+    "robustness_by_model",
+    "robustness_table",
+    "score_names",
     "score_table",
     "scores_by_model",
     "seed_spread",
@@ -99,9 +113,12 @@ __all__ = [
     "segments",
     "self_resemblance",
     "separability_table",
+    "step_counts",
     "structure",
     "summarise_segments",
     "target_table",
+    "where_erasing_hurts",
     "wide_table",
+    "window_iou",
     "without_reference",
 ]

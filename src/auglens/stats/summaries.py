@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from auglens.metrics.performance import SCORES, classification_scores
+from auglens.metrics.segmentation import SEGMENTATION
 from auglens.stats.grid import CELL, codes_of
 from auglens.stats.seeds import CONTROLS, REFERENCE, images_by_aug, metrics_of
 
@@ -69,12 +70,26 @@ def seed_spread(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["aug", "metric", "sd", "replicates"])
 
 
+def score_names(table: pd.DataFrame) -> tuple[str, ...]:
+    """Which scores a table of `performance` has: a classification's or a segmentation's."""
+    return (*SEGMENTATION, "found") if set(SEGMENTATION) <= set(table) else SCORES
+
+
 def performance(table: pd.DataFrame, classes: int) -> pd.DataFrame:
-    """One row per cell, the reference's included: aug, seed, images, then `classification_scores`.
+    """One row per cell, the reference's included: aug, seed, images, then `classification_scores`; where the table
+    has those of a segmentation, their means over the images where they are defined, and found: the share of right
+    images.
 
     table: rows per (aug, seed, image) with integer columns label and predicted. Cells in table order.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    if set(SEGMENTATION) <= set(table):
+        for (aug, seed), group in table[[*CELL, *SEGMENTATION, "correct"]].groupby(CELL, sort=False):
+            means = {name: group[name].mean() for name in SEGMENTATION}
+            rows.append(
+                {"aug": aug, "seed": seed, "images": len(group), **means, "found": group["correct"].mean()}
+            )
+        return pd.DataFrame(rows)
     for (aug, seed), group in table[[*CELL, "label", "predicted"]].groupby(CELL, sort=False):
         scores = classification_scores(group["label"].to_numpy(), group["predicted"].to_numpy(), classes)
         rows.append({"aug": aug, "seed": seed, "images": len(group), **scores})
@@ -88,7 +103,7 @@ def performance_summary(scores: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for aug, group in scores.groupby("aug", sort=False):
-        for score in SCORES:
+        for score in score_names(scores):
             finite = group[score].dropna()
             row = {"aug": aug, "score": score, "mean": finite.mean(), "sd": finite.std(ddof=1)}
             rows.append({**row, "min": finite.min(), "max": finite.max(), "replicates": len(finite)})

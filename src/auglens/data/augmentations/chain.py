@@ -38,6 +38,7 @@ KERNELS = {
     "equalize": Kernel(photometric.equalize, lambda shape: 1),
     "gaussian_blur": Kernel(photometric.gaussian_blur, lambda shape: 1),
     "random_crop": Kernel(geometric.random_crop, lambda shape: 4, moves=True),
+    "channel_shift": Kernel(photometric.channel_shift, lambda shape: shape[0]),
     "identity": Kernel(controls.identity, lambda shape: 0),
     "noise": Kernel(controls.noise, lambda shape: -(-shape[0] * shape[1] * shape[2] // 64)),
 }

@@ -122,3 +122,13 @@ def gaussian_blur(images: Tensor, words: np.ndarray, params: Parameters) -> Tens
         line = total
     pixels = line.as_strided((b, c, h, w), (line.shape[1], tall * wide, wide, 1))
     return torch.clamp(pixels, 0, 1, out=images)
+
+
+def channel_shift(images: Tensor, words: np.ndarray, params: Parameters) -> Tensor:
+    """One number per channel, uniform in ± amount, added to all its pixels and cut off at 0 and 1.
+
+    images: float32 [B,C,H,W] in [0, 1]; words: uint64 [B,C]. Source: the ADA study's table 2.
+    """
+    shift = (2 * fractions(words) - 1) * params["amount"]
+    by_channel = torch.from_numpy(shift).to(images.device, torch.float32)[:, :, None, None]
+    return images.add_(by_channel).clamp_(0, 1)

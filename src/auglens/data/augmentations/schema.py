@@ -9,12 +9,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from math import isfinite
 from typing import Any, NamedTuple
 
+from auglens.active import specs as active
+from auglens.data.knobs import Choice, Knob, Number, Odd, Parameters, Range, Spec
+
 CONTROLS = ("identity", "noise", "reseed")
-Parameters = Mapping[str, Any]
 
 
 class Part(NamedTuple):
@@ -22,72 +22,6 @@ class Part(NamedTuple):
 
     name: str
     params: Parameters
-
-
-@dataclass(frozen=True)
-class Number:
-    """One number in [low, high]."""
-
-    unit: str
-    low: float
-    high: float
-
-    @property
-    def expected(self) -> str:
-        return f"a number from {self.low:g} to {self.high:g} ({self.unit})"
-
-    def accepts(self, value: Any) -> bool:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and isfinite(value) and self.low <= value <= self.high
-
-
-@dataclass(frozen=True)
-class Range(Number):
-    """[smallest, largest] of a uniform draw, both in [low, high]."""
-
-    @property
-    def expected(self) -> str:
-        return f"[smallest, largest] from {self.low:g} to {self.high:g} ({self.unit})"
-
-    def accepts(self, value: Any) -> bool:
-        pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(super().accepts, value))
-        return pair and value[0] <= value[1]
-
-
-@dataclass(frozen=True)
-class Odd(Number):
-    """An odd whole number in [low, high]."""
-
-    @property
-    def expected(self) -> str:
-        return f"an odd whole number from {self.low:g} to {self.high:g} ({self.unit})"
-
-    def accepts(self, value: Any) -> bool:
-        return super().accepts(value) and isinstance(value, int) and value % 2 == 1
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of some words."""
-
-    words: tuple[str, ...]
-
-    @property
-    def expected(self) -> str:
-        return f"one of {', '.join(self.words)}"
-
-    def accepts(self, value: Any) -> bool:
-        return value in self.words
-
-
-@dataclass(frozen=True)
-class Spec:
-    """The parameters of one augmentation, and whether it draws anything with given ones."""
-
-    knobs: Mapping[str, Number | Choice]
-    draws: Callable[[Parameters], bool]
-    apply: Callable[..., Any] | None = None  # of one's own, where its file has been loaded; see chain.Kernel
-    words: int = 0  # 64-bit words of randomness per image, of one's own
 
 
 def _moves(*names: str) -> Callable[[Parameters], bool]:
@@ -146,6 +80,10 @@ SPECS: dict[str, Spec] = {
         {"scale": Range("fraction of the area", 0.01, 1), "ratio": Range("width / height", 0.1, 10)},
         lambda params: not tuple(params["scale"]) == tuple(params["ratio"]) == (1, 1),
     ),
+    "channel_shift": Spec(
+        {"amount": Number("of the range of intensities, either way, per channel", 0, 1)}, _moves("amount")
+    ),
+    **active.SPECS,
     "identity": Spec({}, lambda params: False),
     "noise": Spec({}, lambda params: True),
     "reseed": Spec({}, lambda params: False),
@@ -154,7 +92,7 @@ AUGS = tuple(name for name in SPECS if name not in CONTROLS)
 OWN: dict[str, Spec] = {}  # augmentations of one's own: filled by auglens.own alone
 
 
-def own_spec(knobs: Mapping[str, Number | Choice], words: int, apply: Callable[..., Any] | None) -> Spec:
+def own_spec(knobs: Mapping[str, Knob], words: int, apply: Callable[..., Any] | None) -> Spec:
     """An augmentation of one's own: it draws where it asks for words."""
     return Spec(knobs, lambda params: words > 0, apply, words)
 
@@ -182,6 +120,10 @@ def parse(aug: str) -> tuple[str, ...]:
             raise ValueError(f"aug {aug!r}: {part!r} is unknown; {_nearest(part, known())}")
         if part in CONTROLS and len(parts) > 1:
             raise ValueError(f"aug {aug!r}: the control {part} cannot be part of a chain; name it alone")
+        if known()[part].active and part != parts[0]:
+            raise ValueError(
+                f"aug {aug!r}: {part} changes what the model was shown, un-augmented; put it first in the chain"
+            )
         if parts.count(part) > 1:
             raise ValueError(f"aug {aug!r}: {part} stands there twice; name each part once")
     return parts
@@ -210,6 +152,11 @@ def validate(name: str, params: Parameters) -> None:
                 f"parameter aug.{name}.{key}: expected {knob.expected}, got {params[key]!r};"
                 " correct it in conf/aug/"
             )
+
+
+def active_part(parts: Iterable[str]) -> str | None:
+    """The part that is made from what the model attends to, or None."""
+    return next((part for part in parts if known()[part].active), None)
 
 
 def draws_anything(parts: Iterable[tuple[str, Parameters]]) -> bool:

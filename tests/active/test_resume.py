@@ -1,0 +1,142 @@
+"""A training with steps: they come when they are due, of the model as it is, and an interruption changes no byte."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from auglens.active.step import Made, Step, Training, make
+from auglens.batches import LabelledImages, Recipe
+from auglens.config import TrainConfig
+from auglens.data.augmentations import Part
+from auglens.data.views import View
+from auglens.stages.fitting import load_state, save_state
+from auglens.tasks import CLASSIFICATION, SEGMENTATION, Task
+from auglens.training import State, fit
+from auglens.unet import UNet
+from tests.active.oracles import LAYER, VIEW, network, parameters
+
+CONFIG = TrainConfig(
+    epochs=4,
+    batch_size=8,
+    learning_rate=1e-3,
+    weight_decay=1e-5,
+    select="validation_accuracy",
+    threads=1,
+    device="cpu",
+    precision="fp32",
+)
+SMALL = View(32, VIEW.mean, VIEW.std)
+
+
+def recipe(name: str, *rest: Part, **changes: Any) -> Recipe:
+    parts = (Part(name, parameters(name, **changes)), *rest)
+    return Recipe(parts, 2, augmentation_seed=1, dropout_seed=2, order_seed=0)
+
+
+def unet() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        return UNet(width=4, dropout=0.3)
+
+
+def trained(training: Training, one: Recipe, task: Task, **more: Any) -> State:
+    data = LabelledImages(training.images, training.labels, training.masks)
+    config = more.pop("config", CONFIG)
+    if task.segments:
+        return fit(unet(), data, data, SMALL, task, replace(config, select="validation_dice"), one, **more)
+    return fit(network(dropout=0.5), data, data, VIEW, task, config, one, **more)
+
+
+def equal(one: Any, two: Any) -> bool:
+    """Values of any nesting, to the last bit."""
+    if isinstance(one, Tensor):
+        return isinstance(two, Tensor) and one.dtype == two.dtype and torch.equal(one, two)
+    if isinstance(one, Made | Step | State):
+        return all(equal(getattr(one, name), getattr(two, name)) for name in one.__dataclass_fields__)
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(equal(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(equal(*pair) for pair in zip(one, two, strict=True))
+    return one == two or (one != one and two != two)
+
+
+BLUR = Part("gaussian_blur", parameters("gaussian_blur"))
+CASES = {
+    "ada": (recipe("ada", steps={"first": 1, "every": 2}), CLASSIFICATION),
+    "ada, half of them, kept": (recipe("ada", steps=[1, 2, 3], fraction=0.5, keep=True), CLASSIFICATION),
+    "proxy attention": (recipe("proxy_attention", steps=[2]), CLASSIFICATION),
+    "saliencymix and a blur": (recipe("saliencymix", BLUR), CLASSIFICATION),
+    "ada of a segmentation": (recipe("ada", steps={"first": 1, "every": 2}, window=6), SEGMENTATION),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_interrupted_after_every_epoch_it_ends_with_the_same_bytes(
+    training: Training, tmp_path: Path, case: str
+) -> None:
+    one, task = CASES[case]
+    whole = trained(training, one, task)
+    assert whole.epoch == 4
+    assert whole.made is not None
+    assert len(whole.made.rows)
+    state: State | None = None
+    for epoch in range(1, 5):
+        states: list[State] = []
+        state = trained(
+            training, one, task, config=replace(CONFIG, epochs=epoch), state=state, on_epoch=states.append
+        )
+        assert [one.epoch for one in states] == [epoch]
+        save_state(tmp_path / "state.pt", states[-1])
+        state = load_state(tmp_path / "state.pt")
+        assert state is not None
+        assert equal(replace(state, seconds=0.0), replace(states[-1], seconds=0.0))
+    assert state is not None
+    assert equal(replace(state, seconds=0.0), replace(whole, seconds=0.0))
+
+
+def test_steps_change_what_is_learned(training: Training) -> None:
+    """What the test above is worth: without steps, and with a step less, other weights."""
+    weights = [
+        trained(training, recipe("ada", steps=steps), CLASSIFICATION).model for steps in ([1, 2], [1], [4])
+    ]
+    weights.append(trained(training, replace(recipe("ada"), parts=(Part("identity", {}),)), CLASSIFICATION).model)
+    assert not equal(weights[0], weights[1])
+    assert not equal(weights[1], weights[2])
+    assert equal(weights[2], weights[3])  # until its first step it is the control that sees copies
+
+
+@pytest.mark.parametrize("case", ["ada, half of them, kept", "saliencymix and a blur", "ada of a segmentation"])
+def test_each_step_is_of_the_model_as_it_then_is(training: Training, case: str) -> None:
+    one, task = CASES[case]
+    states: list[State] = []
+    trained(training, one, task, on_epoch=lambda state: states.append(load_copy(state)))
+    view = SMALL if task.segments else VIEW
+    made: Made | None = None
+    steps: list[Step] = []
+    for epoch in range(4):
+        if epoch in ((1, 3) if task.segments else (1, 2, 3)):
+            model = unet() if task.segments else network(dropout=0.5)
+            model.load_state_dict(states[epoch - 1].model)
+            made, done = make(
+                model, training, view, task, one.parts[0], layer=LAYER, seed=1, epoch=epoch, before=made
+            )
+            steps.append(done)
+        assert equal(states[epoch].made, made) if made is not None else states[epoch].made is None
+        assert equal(list(states[epoch].steps), steps)
+
+
+def load_copy(state: State) -> State:
+    model = {name: value.clone() for name, value in state.model.items()}
+    return replace(state, model=model)
+
+
+def test_a_damaged_state_is_none(tmp_path: Path) -> None:
+    (tmp_path / "state.pt").write_bytes(b"PK\x03\x04 not a state")
+    assert load_state(tmp_path / "state.pt") is None
+    assert load_state(tmp_path / "absent.pt") is None
