@@ -71,7 +71,7 @@ FIGURES: dict[str, tuple[Callable[[], Figure], list[str], list[str]]] = {
     ),
     "dots_segmentation": (
         lambda: figures.robustness_dots(make_models(("dice", "hausdorff"), ("test",))),
-        ["Dice ↑<", "Hausdorff distance ↓<", "at most in a model: Hausdorff distance 14."],
+        ["Dice ↑<", "Hausdorff distance (pixels) ↓<", "at most in a model: Hausdorff distance 14."],
         ["Hausdorff distance (test) whole reference 0.8"],
     ),
     "maps": (
@@ -198,6 +198,8 @@ def test_what_hurts_is_red_whichever_way_a_score_points(score: str, redder: bool
     image = panels(figures.erasing_maps(make_where(), score))[0].images[0]
     red, _, blue = to_rgb(image.cmap(image.norm(-0.5)))
     assert (red > blue) == redder
+    labels = [axes.get_ylabel() for axes in figures.erasing_maps(make_where(), score).axes]
+    assert ("erased − whole" if redder else "erased − whole (pixels)") in labels
     turned = make_where().assign(drop=lambda t: -t["drop"])
     assert ("noise -0.4" in alt_text(figures.erasing_maps(make_where(), score))) == redder
     assert ("noise 0.4 (row 2, column 2)" in alt_text(figures.erasing_maps(turned, score))) != redder

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from tests.active.oracles import network, pictures
 from torch import nn
 
 from auglens.active.step import Training
-from tests.active.oracles import network, pictures
 
 
 @pytest.fixture(autouse=True, scope="package")

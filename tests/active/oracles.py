@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from auglens.config import ModelConfig
 from auglens.data.views import View
 from auglens.models import build
+from auglens.unet import UNet
 
 CONF = Path(__file__).parents[2] / "conf/aug/_parameters.yaml"
 VIEW = View(56, (0.5, 0.45, 0.4), (0.25, 0.2, 0.3))
@@ -45,6 +46,22 @@ def network(dropout: float = 0.0, seed: int = 0) -> nn.Module:
                 module.running_var.uniform_(0.5, 2.0, generator=generator)
         head = model.get_classifier()
         head.weight.normal_(0, 1, generator=generator)
+    return model
+
+
+def segmenter(dropout: float = 0.0) -> nn.Module:
+    """A U-Net in training mode whose normalisations have statistics and weights of their own."""
+    generator = torch.Generator().manual_seed(6)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        model = UNet(width=4, dropout=dropout)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0.2, 0.2, generator=generator)
+                module.running_var.uniform_(0.3, 1.5, generator=generator)
+                module.weight.uniform_(0.5, 1.5, generator=generator)
+                module.bias.normal_(0, 0.3, generator=generator)
     return model
 
 
@@ -102,7 +119,9 @@ def unit(values: np.ndarray) -> np.ndarray:
     return (values - values.min()) / (values.max() - values.min())
 
 
-def erased(image: np.ndarray, window: tuple[int, int], size: int, mask: np.ndarray | None, fill: Any) -> np.ndarray:
+def erased(
+    image: np.ndarray, window: tuple[int, int], size: int, mask: np.ndarray | None, fill: Any
+) -> np.ndarray:
     """uint8 [3,H,W], one image; mask: pixels that stay, or None; fill: one grey level or three."""
     made = image.copy()
     for y in range(window[0], window[0] + size):

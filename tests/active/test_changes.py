@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -9,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from tests.active import oracles
+from tests.active.oracles import parameters
 from torch import Tensor
 
 from auglens.active import changes
 from auglens.active.changes import Changed, Shown
-from tests.active import oracles
-from tests.active.oracles import parameters
 
 MEAN = (0.2, 0.4, 0.7)  # 51, 102 and 178.5, but for rounding: no test relies on the last
 
@@ -29,7 +30,7 @@ def shown(count: int = 6, height: int = 20, width: int = 24, *, seed: int = 0, m
 
 
 def drawn(count: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).random((count, changes.WORDS))
+    return np.random.default_rng(seed).random((count, changes.WORDS - 1))
 
 
 def changed(name: str, given: Shown, partner: Shown | None, words: np.ndarray, params: dict[str, Any]) -> Changed:
@@ -111,7 +112,9 @@ def test_a_window_wholly_of_the_object_is_left() -> None:
 
 def test_weakened_pixels_by_hand() -> None:
     maps = torch.tensor([[[0.0, 0.5], [0.75, 1.0]]])
-    images = torch.tensor([[[100, 200], [201, 254]], [[0, 1], [3, 8]], [[255, 255], [255, 255]]], dtype=torch.uint8)
+    images = torch.tensor(
+        [[[100, 200], [201, 254]], [[0, 1], [3, 8]], [[255, 255], [255, 255]]], dtype=torch.uint8
+    )
     given = Shown(images[None], maps, torch.tensor([1]), None)
     made = changed("proxy_attention", given, None, drawn(1), parameters("proxy_attention"))
     # 0.5 · 0.5 · 200 = 50; 0.5 · 0.75 · 201 = 75.4; 0.5 · 254 = 127; 0.25, 1.1 and 4; 63.75, 95.6 and 127.5
@@ -189,25 +192,29 @@ def test_only_the_share_of_the_patch_is_drawn() -> None:
 
 
 def cells_by_hand(values: np.ndarray, grid: int, cells: int) -> np.ndarray:
-    """bool [H,W]: cell i goes from ⌊i · side / grid⌋ up to ⌊(i + 1) · side / grid⌋."""
-    height, width = values.shape
+    """bool [H,W]: a pixel is of the cell in which its centre lies."""
+    row_of, column_of = (
+        np.array([math.floor(Fraction(2 * at + 1, 2 * side) * grid) for at in range(side)])
+        for side in values.shape
+    )
     exact = oracles.whole_numbers(values)
     means = []
     for i in range(grid):
         for j in range(grid):
-            rows = slice(i * height // grid, (i + 1) * height // grid)
-            columns = slice(j * width // grid, (j + 1) * width // grid)
-            pixels = exact[rows, columns].ravel().tolist()
-            means.append((Fraction(sum(pixels), len(pixels)), rows, columns))
+            cell = (row_of == i)[:, None] & (column_of == j)
+            pixels = exact[cell].tolist()
+            means.append((Fraction(sum(pixels), len(pixels)), cell))
     # Python sorts stably: of equal means the first by rows stays first.
     chosen = sorted(means, key=lambda one: -one[0])[:cells]
     where = np.zeros(values.shape, dtype=bool)
-    for _, rows, columns in chosen:
-        where[rows, columns] = True
+    for _, cell in chosen:
+        where |= cell
     return where
 
 
-@pytest.mark.parametrize(("sides", "grid"), [((28, 28), 7), ((20, 24), 4), ((32, 32), 7), ((15, 23), 4), ((9, 9), 1)])
+@pytest.mark.parametrize(
+    ("sides", "grid"), [((28, 28), 7), ((20, 24), 4), ((32, 32), 7), ((15, 23), 4), ((9, 9), 1)]
+)
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("label", ["mixed", "source"])
 def test_pasted_cells(sides: tuple[int, int], grid: int, tied: bool, label: str) -> None:

@@ -1,4 +1,4 @@
-"""A training with steps: they come when they are due, of the model as it is, and an interruption changes no byte."""
+"""A training with steps: they come when due, of the model as it then is, and an interruption changes no byte."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from tests.active.oracles import LAYER, VIEW, network, parameters, segmenter
+from torch import Tensor
 
 from auglens.active.step import Made, Step, Training, make
 from auglens.batches import LabelledImages, Recipe
@@ -18,8 +19,6 @@ from auglens.data.views import View
 from auglens.stages.fitting import load_state, save_state
 from auglens.tasks import CLASSIFICATION, SEGMENTATION, Task
 from auglens.training import State, fit
-from auglens.unet import UNet
-from tests.active.oracles import LAYER, VIEW, network, parameters
 
 CONFIG = TrainConfig(
     epochs=4,
@@ -39,17 +38,13 @@ def recipe(name: str, *rest: Part, **changes: Any) -> Recipe:
     return Recipe(parts, 2, augmentation_seed=1, dropout_seed=2, order_seed=0)
 
 
-def unet() -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(5)
-        return UNet(width=4, dropout=0.3)
-
-
 def trained(training: Training, one: Recipe, task: Task, **more: Any) -> State:
     data = LabelledImages(training.images, training.labels, training.masks)
     config = more.pop("config", CONFIG)
     if task.segments:
-        return fit(unet(), data, data, SMALL, task, replace(config, select="validation_dice"), one, **more)
+        return fit(
+            segmenter(dropout=0.3), data, data, SMALL, task, replace(config, select="validation_dice"), one, **more
+        )
     return fit(network(dropout=0.5), data, data, VIEW, task, config, one, **more)
 
 
@@ -102,9 +97,7 @@ def test_interrupted_after_every_epoch_it_ends_with_the_same_bytes(
 
 def test_steps_change_what_is_learned(training: Training) -> None:
     """What the test above is worth: without steps, and with a step less, other weights."""
-    weights = [
-        trained(training, recipe("ada", steps=steps), CLASSIFICATION).model for steps in ([1, 2], [1], [4])
-    ]
+    weights = [trained(training, recipe("ada", steps=steps), CLASSIFICATION).model for steps in ([1, 2], [1], [4])]
     weights.append(trained(training, replace(recipe("ada"), parts=(Part("identity", {}),)), CLASSIFICATION).model)
     assert not equal(weights[0], weights[1])
     assert not equal(weights[1], weights[2])
@@ -121,7 +114,7 @@ def test_each_step_is_of_the_model_as_it_then_is(training: Training, case: str) 
     steps: list[Step] = []
     for epoch in range(4):
         if epoch in ((1, 3) if task.segments else (1, 2, 3)):
-            model = unet() if task.segments else network(dropout=0.5)
+            model = segmenter(dropout=0.3) if task.segments else network(dropout=0.5)
             model.load_state_dict(states[epoch - 1].model)
             made, done = make(
                 model, training, view, task, one.parts[0], layer=LAYER, seed=1, epoch=epoch, before=made

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.active.oracles import parameters
 
 from auglens.active.specs import due, first_step, fixed_method, resolved
-from tests.active.oracles import parameters
 
 
 @pytest.mark.parametrize("first", [0, 1, 2, 5, 100])
@@ -33,9 +33,7 @@ def test_the_study_of_ada_in_its_epochs() -> None:
     assert found[:2] == [100, 130]
 
 
-@pytest.mark.parametrize(
-    "method", ["gradient", "inputxgradient", "guided_backprop", "gradcam", "guided_gradcam"]
-)
+@pytest.mark.parametrize("method", ["gradient", "inputxgradient", "guided_backprop", "gradcam", "guided_gradcam"])
 def test_ada_with_a_method_of_its_name_has_adas_other_parameters(method: str) -> None:
     every: dict[str, Any] = {"ada": parameters("ada", method="layercam", window=5)}
     assert fixed_method(f"ada_{method}") == method

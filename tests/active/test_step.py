@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.active import oracles
+from tests.active.oracles import LAYER, VIEW, network, parameters, pictures, segmenter
 from torch import Tensor, nn
 
 from auglens.active import step
@@ -21,9 +23,6 @@ from auglens.data.views import View, to_unit
 from auglens.saliency import explain
 from auglens.saliency.foreground import explain_foreground
 from auglens.tasks import CLASSIFICATION, SEGMENTATION
-from auglens.unet import UNet
-from tests.active import oracles
-from tests.active.oracles import LAYER, VIEW, network, parameters, pictures
 
 ALL = ("ada", "proxy_attention", "saliencymix", "attentive_cutmix")
 
@@ -91,7 +90,7 @@ def test_ada_erases_the_greatest_window_of_the_models_own_map(
     check_contract(made, done, training, 3)
     maps = explained(model, training, list(range(14)), one)
     assert made.rows.tolist() == [row for row in range(14) if maps[row].max() > maps[row].min()]
-    assert len(made.rows) >= 12
+    assert len(made.rows) >= 10
     for index, row in enumerate(made.rows.tolist()):
         corner = oracles.greatest_window(maps[row], 9)
         mask = training.masks[row].numpy() != 0
@@ -121,6 +120,19 @@ def test_an_image_filled_with_the_mean_colour(model: nn.Module, training: Traini
         assert set(np.unique(colours[0])) <= {127, 128}
         assert set(np.unique(colours[1])) == {115}
         assert set(np.unique(colours[2])) == {102}
+
+
+def test_pixels_that_do_not_fill_their_last_byte(model: nn.Module) -> None:
+    """27 · 27 = 729 of 736 bits."""
+    training = Training(pictures(5, seed=4, side=27), torch.arange(5) % 4)
+    made, done = taken(model, training, part("ada", method="gradient", spare=False, window=6))
+    assert done.where.shape == (5, 92)
+    bits = np.unpackbits(done.where.numpy(), axis=1)
+    assert not bits[:, 729:].any()
+    where = torch.from_numpy(bits[:, :729].reshape(5, 27, 27).astype(bool))
+    assert where.sum((1, 2)).tolist() == [36] * 5
+    assert not made.images.movedim(1, -1)[where].any()
+    assert torch.equal(made.images.movedim(1, -1)[~where], training.images.movedim(1, -1)[~where])
 
 
 def test_data_without_masks(model: nn.Module, training: Training) -> None:
@@ -192,7 +204,7 @@ def test_saliencymix_pastes_around_the_partners_peak(model: nn.Module, training:
 
 
 def test_attentive_cutmix_pastes_the_partners_best_cells(model: nn.Module, training: Training) -> None:
-    one = part("attentive_cutmix", grid=4, cells=3)
+    one = part("attentive_cutmix", grid=4, cells=3, method="gradient")  # no map of which is zero in whole cells
     made, done = taken(model, training, one, seed=4)
     check_contract(made, done, training, 3)
     maps = explained(model, training, list(range(14)), one)
@@ -261,8 +273,9 @@ def test_what_draws_nothing_is_the_same_for_every_seed_and_for_none(
     assert same(made[0], made[2])
 
 
+@pytest.mark.parametrize("images", ["all", "wrong"])
 @pytest.mark.parametrize("name", ALL)
-def test_nothing_else_is_touched(training: Training, name: str) -> None:
+def test_nothing_else_is_touched(training: Training, name: str, images: str) -> None:
     model = network(dropout=0.5)
     model.train()
     next(model.children()).eval()  # modes that are not all the same
@@ -276,7 +289,7 @@ def test_nothing_else_is_touched(training: Training, name: str) -> None:
     torch.manual_seed(7)
     np.random.seed(7)  # noqa: NPY002
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    taken(model, data, part(name, images="wrong", fraction=0.9))
+    taken(model, data, part(name, images=images, fraction=0.9))
     assert torch.equal(torch.get_rng_state(), torch_state)
     assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
     assert [module.training for module in model.modules()] == modes
@@ -291,7 +304,9 @@ def test_nothing_else_is_touched(training: Training, name: str) -> None:
 
 def test_a_model_in_training_and_in_evaluation_mode_gives_the_same(training: Training) -> None:
     """Dropout and the batch's statistics would give others."""
-    made = [taken(network(dropout=0.5).train(mode), training, part("proxy_attention"))[0] for mode in (True, False)]
+    made = [
+        taken(network(dropout=0.5).train(mode), training, part("proxy_attention"))[0] for mode in (True, False)
+    ]
     assert same(*made)
 
 
@@ -323,9 +338,9 @@ def test_a_fraction_of_the_wrong_ones(model: nn.Module, training: Training, frac
 
 def test_a_fraction_is_not_rounded_up_by_its_own_binary_form(model: nn.Module) -> None:
     """0.07 of 100 are 7, though 0.07 · 100 is 7.000000000000001."""
-    images = pictures(100, seed=8)
-    made, _ = taken(model, Training(images, torch.zeros(100, dtype=torch.int64)), part("ada", fraction=0.07))
-    assert len(made.rows) <= 7
+    hundred = Training(pictures(100, seed=8), torch.zeros(100, dtype=torch.int64))
+    _, done = taken(model, hundred, part("ada", fraction=0.07, method="gradient"))
+    assert done.considered == 7
 
 
 def test_every_image_is_drawn_as_often(model: nn.Module, training: Training) -> None:
@@ -344,10 +359,14 @@ def test_none_wrong_is_none_made(model: nn.Module, training: Training, name: str
     check_contract(made, done, training, 3)
     assert len(made.rows) == 0
     assert (done.wrong, done.considered, done.flat) == (0, 0, 0)
-    assert done.told(None, keep=False) == "NONE-WRONG"
+    nothing = "step after epoch 3: no training image is wrong: nothing to make"
+    assert done.told(None, keep=False) == f"{nothing}, 0 wrong"
     before, _ = taken(model, training, part(name, images="all"))
-    assert done.told(before, keep=False) == "NONE-WRONG-CLEARED"
-    assert done.told(before, keep=True) == "NONE-WRONG-KEPT"
+    assert done.told(before, keep=False) == f"{nothing}, 0 wrong"
+    assert (
+        done.told(before, keep=True)
+        == f"{nothing}, 0 wrong; {len(before.rows)} of earlier steps stay where none is new"
+    )
     cleared, _ = taken(model, right, part(name, images="wrong", keep=False), before=before)
     assert len(cleared.rows) == 0
     kept, _ = taken(model, right, part(name, images="wrong", keep=True), before=before)
@@ -366,7 +385,9 @@ def test_flat_maps_are_left_out_and_counted(model: nn.Module, training: Training
     assert made.rows.tolist() == [row for row in range(14) if row not in (0, 5, 13)]
     assert (done.considered, done.flat) == (14, 3)
     assert done.rows.tolist() == made.rows.tolist()
-    assert done.told(None, keep=False) == "FLAT"
+    assert done.told(None, keep=False) == (
+        "step after epoch 3: 11 images made, 3 with a map that says nothing, left as they are"
+    )
     # those before them and behind them are what they would be
     alone, _ = make(model, training, view, CLASSIFICATION, one, **more)
     assert torch.equal(made.images, alone.images[made.rows])
@@ -421,6 +442,19 @@ def test_earlier_images_are_kept_where_none_is_new(model: nn.Module, training: T
     assert same(cleared, alone)
 
 
+def test_those_that_stay_are_counted_and_no_others(model: nn.Module, training: Training) -> None:
+    before, _ = taken(model, training, part("ada", method="gradient"), epoch=1)
+    some = part("ada", method="gradient", fraction=0.5, keep=True)
+    kept, done = taken(model, training, some, epoch=2, before=before)
+    assert (len(before.rows), len(done.rows), len(kept.rows)) == (14, 7, 14)
+    text = "step after epoch 2: 7 images made"
+    assert done.told(before, keep=True) == f"{text}; 7 of earlier steps stay where none is new"
+    assert done.told(before, keep=False) == text
+    assert done.told(None, keep=True) == text
+    _, again = taken(model, training, part("ada", method="gradient", keep=True), epoch=2, before=before)
+    assert again.told(before, keep=True) == "step after epoch 2: 14 images made"
+
+
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("chunk", [1, 3, 13, 14])
 def test_chunks_change_nothing(
@@ -467,7 +501,10 @@ def test_where_memory_runs_out_fewer_images_are_explained_at_once(
     assert seen[:2] == [14, 7]
     assert max(seen[2:]) <= 4
     assert sum(seen[2:]) == 14
-    assert told == ["MEMORY-1", "MEMORY-2"]
+    assert told == [
+        "memory ran out explaining 14 images at once: going on with 7",
+        "memory ran out explaining 7 images at once: going on with 3",
+    ]
     assert made.rows.tolist() == whole.rows.tolist()
     assert (first.considered, first.flat) == (second.considered, second.flat)
     # up to rounding of the maps: no window, peak or cell of these images is as near to another
@@ -484,8 +521,38 @@ def test_memory_for_no_image(model: nn.Module, training: Training, monkeypatch: 
     monkeypatch.setattr(step, "explain", limited(0, seen))
     with pytest.raises(ValueError, match="memory") as caught:
         taken(model, training, part("ada"), memory=Memory(batch_size=8))
-    assert str(caught.value) == "NO-MEMORY"
+    assert str(caught.value) == (
+        "active step: memory does not suffice to explain one image by gradcam; use another method, a smaller"
+        " model.image_size or train.device=cpu"
+    )
     assert seen == [8, 4, 2, 1]
+
+
+def cpu_without_memory() -> None:
+    torch.empty(2**50, dtype=torch.uint8)  # a pebibyte
+
+
+def numpy_without_memory() -> None:
+    np.empty(2**50, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("fails", [cpu_without_memory, numpy_without_memory])
+def test_a_processor_runs_out_of_memory_too(
+    model: nn.Module, training: Training, monkeypatch: pytest.MonkeyPatch, fails: Callable[[], None]
+) -> None:
+    """The errors that torch and numpy themselves raise."""
+    whole, _ = taken(model, training, part("ada"))
+
+    def explain_some(model: nn.Module, images: Tensor, **more: Any) -> Any:
+        if len(images) > 4:
+            fails()
+        return explain(model, images, **more)
+
+    monkeypatch.setattr(step, "explain", explain_some)
+    memory = Memory(batch_size=14)
+    made, _ = taken(model, training, part("ada"), memory=memory)
+    assert memory.batch_size == 3
+    assert same(made, whole)
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(
@@ -504,13 +571,18 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(
 def test_a_window_that_does_not_fit_the_data(model: nn.Module, training: Training) -> None:
     with pytest.raises(ValueError, match="window") as caught:
         taken(model, training, part("ada", window=33))
-    assert str(caught.value) == "WINDOW"
+    assert str(caught.value) == (
+        "window: expected 1 to 32 pixels, the side of the images, got 33; lower aug.ada.window"
+    )
 
 
 def test_more_cells_than_pixels(model: nn.Module, training: Training) -> None:
     with pytest.raises(ValueError, match="grid") as caught:
         taken(model, training, part("attentive_cutmix", grid=33))
-    assert str(caught.value) == "GRID"
+    assert str(caught.value) == (
+        "grid: expected 1 to 32 cells along a side, the pixels of an image's, got 33;"
+        " lower aug.attentive_cutmix.grid"
+    )
 
 
 def test_a_seed_is_asked_for_where_something_is_drawn(model: nn.Module, training: Training) -> None:
@@ -521,18 +593,10 @@ def test_a_seed_is_asked_for_where_something_is_drawn(model: nn.Module, training
 # A segmentation
 
 
-@pytest.fixture
-def unet() -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(5)
-        return UNet(width=4, dropout=0.2)
-
-
 @pytest.mark.parametrize("target", ["predicted", "label"])
 @pytest.mark.parametrize("method", ["gradcam", "gradient", "guided_gradcam"])
-def test_ada_of_a_segmentation_spares_the_object(
-    unet: nn.Module, training: Training, method: str, target: str
-) -> None:
+def test_ada_of_a_segmentation_spares_the_object(training: Training, method: str, target: str) -> None:
+    unet = segmenter(dropout=0.2)
     view = View(40, (0.5, 0.45, 0.4), (0.25, 0.2, 0.3))
     one = part("ada", method=method, target=target, window=9)
     made, done = make(unet, training, view, SEGMENTATION, one, layer=LAYER, seed=1, epoch=3)

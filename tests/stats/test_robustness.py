@@ -206,6 +206,8 @@ def test_single_models_give_a_difference_alone_and_none_gives_none() -> None:
     found = differences(paired_differences(single))
     assert found["ada"] == pytest.approx([0.1, NAN, NAN, NAN, 1, 1, False], nan_ok=True)
     assert found["lost"] == pytest.approx([NAN, NAN, NAN, NAN, 0, 1, False], nan_ok=True)
+    none = differences(paired_differences(BY_MODEL.assign(erased=BY_MODEL["erased"].where(BY_MODEL["seed"] > 0))))
+    assert none["ada"] == pytest.approx([NAN, NAN, NAN, NAN, 2, 0, False], nan_ok=True)
     whole = differences(paired_differences(single), "whole")["lost"]  # two equal models: nothing to take a t of
     assert whole == pytest.approx([0.0, 0.0, NAN, NAN, 2, 1, False], nan_ok=True)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-LEVELS = 2**30  # a map's range in whole steps: sums of up to 2²³ pixels are exact in int64
+BITS = 38  # of a map's largest value in whole steps: sums of up to 2²⁴ pixels are exact in int64
 
 
 def at_pixels(raw: Tensor, height: int, width: int) -> Tensor:
@@ -37,9 +37,9 @@ def greatest_windows(maps: Tensor, size: int) -> Tensor:
     """maps: float32 [B,H,W] → int64 [B,2]: top and left of the size × size window with the greatest sum.
 
     Of windows with equal sums the first by rows is taken. Sums are compared exactly, whatever the order in which a
-    device adds: maps are brought to whole numbers, `LEVELS` steps from the least value to the greatest, and
-    summed by an integral image (Crow 1984; Viola and Jones 2001). A map that does not stand out gives 0, 0: ask
-    `stands_out`. ValueError where the window does not fit.
+    device adds: maps are brought to whole numbers by a power of two, to 2⁻³⁸ of their largest value, and summed
+    by an integral image (Crow 1984; Viola and Jones 2001). Of a map that does not stand out the first window is
+    taken: ask `stands_out`. ValueError where the window does not fit.
     """
     height, width = maps.shape[1:]
     if not 1 <= size <= min(height, width):
@@ -47,8 +47,7 @@ def greatest_windows(maps: Tensor, size: int) -> Tensor:
             f"window: expected 1 to {min(height, width)} pixels, the side of the images, got {size};"
             " lower aug.ada.window"
         )
-    steps = (scaled(maps).to(torch.float64) * LEVELS).round().to(torch.int64)
-    integral = pad(steps.cumsum(1).cumsum(2), (1, 0, 1, 0))
+    integral = pad(_whole(maps).cumsum(1).cumsum(2), (1, 0, 1, 0))
     sums = (
         integral[:, size:, size:]
         - integral[:, :-size, size:]
@@ -61,6 +60,13 @@ def greatest_windows(maps: Tensor, size: int) -> Tensor:
     places = torch.arange(flat.shape[1], device=flat.device).expand_as(flat)
     first = torch.where(flat == flat.amax(1, keepdim=True), places, flat.shape[1]).amin(1)
     return torch.stack([first // columns, first % columns], dim=1)
+
+
+def _whole(maps: Tensor) -> Tensor:
+    """int64 [B,H,W]: the maps in steps of their own; 0 where one does not stand out."""
+    values = torch.where(stands_out(maps)[:, None, None], maps, 0).to(torch.float64)
+    _, exponent = torch.frexp(values.abs().amax((1, 2), keepdim=True))
+    return torch.ldexp(values, BITS - exponent).round().to(torch.int64)
 
 
 def inside(top_left: Tensor, size: int, height: int, width: int) -> Tensor:

@@ -40,8 +40,13 @@ INK_FROM = 0.7  # share of the scale from which on a number is white
 
 
 def robustness_label(score: str) -> str:
-    """`hausdorff` → `Hausdorff distance ↓`: the arrow points towards the better."""
-    return f"{ROBUSTNESS[score].label} {'↓' if ROBUSTNESS[score].lower else '↑'}"
+    """`hausdorff` → `Hausdorff distance (pixels) ↓`: the arrow points towards the better."""
+    found = ROBUSTNESS[score]
+    return f"{found.label}{_unit(score)} {'↓' if found.lower else '↑'}"
+
+
+def _unit(score: str) -> str:
+    return f" ({ROBUSTNESS[score].unit})" if ROBUSTNESS[score].unit else ""
 
 
 @rc_context(STYLE)
@@ -154,7 +159,7 @@ def erasing_maps(where: pd.DataFrame, score: str, columns: int = 5) -> Figure:
         for axes in row[len(augs) :]:
             axes.set_axis_off()
         told.append(f"{part}: {_worst(mine, score)}")
-    figure.colorbar(image, ax=used, label="erased − whole", shrink=0.8, aspect=20, pad=0.02)
+    figure.colorbar(image, ax=used, label=f"erased − whole{_unit(score)}", shrink=0.8, aspect=20, pad=0.02)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=10)
     most = int(where["undefined"].max())
     lost = f" Left out as undefined: up to {most} per cell." if most else ""

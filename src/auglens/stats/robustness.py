@@ -38,13 +38,14 @@ class Erased:
     column: str
     lower: bool = False
     relative: bool = False
+    unit: str = ""
 
 
 ROBUSTNESS = {
     "accuracy": Erased("Accuracy", "correct"),
     "consistency": Erased("Consistency", "consistent", relative=True),
     "dice": Erased("Dice", "dice"),
-    "hausdorff": Erased("Hausdorff distance", "hausdorff", lower=True),
+    "hausdorff": Erased("Hausdorff distance", "hausdorff", lower=True, unit="pixels"),
     "sensitivity": Erased("Sensitivity", "sensitivity"),
     "specificity": Erased("Specificity", "specificity"),
     "precision": Erased("Precision", "precision"),
@@ -188,7 +189,7 @@ def _unpaired(level: pd.Series, base: pd.Series) -> tuple[float, float, float, f
 
     mean = float(level.mean() - base.mean())
     counts = np.array([len(level), len(base)])
-    if counts.min() < 1 or counts.max() < 2:
+    if counts.max() < 2:
         return mean, NAN, NAN, NAN
     variances = np.array([level.var(ddof=1), base.var(ddof=1)], dtype=np.float64)
     freedom = counts - 1
