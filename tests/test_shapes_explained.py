@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from auglens.batches import LabelledImages, Recipe
 from auglens.config import ModelConfig, TrainConfig
 from auglens.data.sources import shapes
 from auglens.data.statistics import channel_statistics
@@ -21,7 +22,7 @@ from auglens.metrics import localization, localization_floors
 from auglens.models import build, load_weights
 from auglens.saliency import explain, finish
 from auglens.tasks import CLASSIFICATION
-from auglens.training import LabelledImages, Recipe, fit
+from auglens.training import fit
 
 TRAIN, VALIDATION, TEST = 900, 100, 300  # images
 SIDE = 64  # pixels: maps of 8 × 8

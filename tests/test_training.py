@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from auglens import rng, training
+from auglens.batches import LabelledImages, Recipe, batches
 from auglens.config import ModelConfig, TrainConfig
 from auglens.convolution import quick_gradients
 from auglens.data.augmentations import Part, augment
@@ -22,7 +23,7 @@ from auglens.device import deterministic
 from auglens.models import Bottleneck, build
 from auglens.stages import fitting
 from auglens.tasks import CLASSIFICATION, Batch
-from auglens.training import LabelledImages, Recipe, State, batches, evaluate, fit, penalties
+from auglens.training import State, evaluate, fit, penalties
 
 CONFIG = TrainConfig(
     epochs=3,

@@ -103,6 +103,7 @@ def test_draws_the_same_bytes_twice_with_its_words_and_alt_text(name: str) -> No
     before = dict(rcParams)
     figure = draw()
     assert dict(rcParams) == before
+    assert {tuple(axes.xaxis.label.get_fontfamily()) for axes in figure.axes} == {("DejaVu Sans", "sans-serif")}
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # matplotlib warns of a layout that does not fit
         svg = saved(figure)

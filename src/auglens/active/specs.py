@@ -8,9 +8,9 @@ step makes none. The instances differ in what is done to the pixels: see `change
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from auglens.data.knobs import Choice, Epochs, Knob, Number, Parameters, Spec, Switch, Whole
+from auglens.data.knobs import AND_SO_ON, Choice, Epochs, Knob, Number, Parameters, Spec, Switch, Whole
 from auglens.saliency.names import METHODS
 
 # The five of Santos et al. 2021, each an aug of its own too, so that one study can hold them side by side.
@@ -72,18 +72,21 @@ def resolved(name: str, parameters: Mapping[str, Parameters]) -> Parameters | No
     return {**parameters["ada"], "method": method} if "ada" in parameters else None
 
 
-def due(steps: Mapping[str, int] | list[int] | tuple[int, ...], epoch: int) -> bool:
-    """Whether a step comes before epoch `epoch` (from 0), that is after `epoch` epochs."""
-    if isinstance(steps, Mapping):
-        past = epoch - steps["first"]
-        return past >= 0 and past % steps["every"] == 0
-    return epoch in steps
+Steps = Sequence[int | str]
 
 
-def first_step(steps: Mapping[str, int] | list[int] | tuple[int, ...]) -> int:
-    return steps["first"] if isinstance(steps, Mapping) else steps[0]
+def due(steps: Steps, epoch: int) -> bool:
+    """Whether a step comes after `epoch` epochs: see `Epochs`."""
+    if steps[-1] != AND_SO_ON:
+        return epoch in steps
+    *_, before, last = given = [int(step) for step in steps[:-1]]
+    return epoch in given or (epoch > last and (epoch - last) % (last - before) == 0)
 
 
-def last_step(steps: Mapping[str, int] | list[int] | tuple[int, ...]) -> int:
-    """The last epoch that the parameters name for certain."""
-    return steps["first"] if isinstance(steps, Mapping) else steps[-1]
+def first_step(steps: Steps) -> int:
+    return int(steps[0])
+
+
+def last_step(steps: Steps) -> int:
+    """The last epoch that the parameters must find in a training: of `[3, 6, ...]` the first."""
+    return int(steps[0] if steps[-1] == AND_SO_ON else steps[-1])

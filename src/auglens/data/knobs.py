@@ -65,18 +65,21 @@ class Whole(Number):
         return super().accepts(value) and isinstance(value, int)
 
 
+AND_SO_ON = "..."  # at the end of a list of epochs: further ones at the last distance
+
+
 @dataclass(frozen=True)
 class Epochs:
-    """When something is due: epochs done before it, ascending, as a list or as the first and the distance."""
+    """When something is due: epochs done before it, ascending; `[3, 6, ...]` goes on with 9, 12 and so on."""
 
-    expected = "{first: N, every: N} or a list of ascending epochs, each 1 or more"
+    expected = "ascending epochs, each 1 or more, as [3, 6, 9] or [3, 6, ...]"
 
     def accepts(self, value: Any) -> bool:
-        if isinstance(value, Mapping):
-            return value.keys() == {"first", "every"} and all(map(_counts, value.values()))
-        if not isinstance(value, list | tuple) or not value or not all(map(_counts, value)):
+        if not isinstance(value, list | tuple):
             return False
-        return all(a < b for a, b in pairwise(value))
+        given = value[:-1] if value and value[-1] == AND_SO_ON else value
+        least = 1 if len(given) == len(value) else 2
+        return len(given) >= least and all(map(_counts, given)) and all(x < y for x, y in pairwise(given))
 
 
 def _counts(value: Any) -> bool:
