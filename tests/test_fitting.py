@@ -54,6 +54,7 @@ def run(project: Path, name: str, **settings: Any) -> tuple[dict[str, Any], Path
         "streams": {"augmentation": None, "dropout": 0, "init": 0, "order": 0},
         "parts": [],
         "halves": 1,
+        "task": "classification",
     }
     (project / name).mkdir()
     finished = project / name / "finished.safetensors"

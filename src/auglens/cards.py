@@ -36,7 +36,8 @@ def flat_params(spec: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[st
         "seed": spec["seed"],
         "halves": spec["halves"],
     }
-    params |= {"data.name": manifest["name"], "data.content": spec["data"]}
+    params |= {"data.name": manifest["name"], "data.content": spec["data"], "data.task": spec["task"]}
+    params |= {f"data.{name}": manifest[name] for name in ("folds", "fold") if name in manifest}
     params |= flat(spec["model"], "model") | flat(spec["train"], "train") | flat(spec["streams"], "streams")
     params |= flat(maps, "maps")
     for part in spec["parts"]:

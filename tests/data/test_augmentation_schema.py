@@ -10,6 +10,17 @@ import pytest
 
 from auglens.data.augmentations import schema
 
+FIVE = ("gradient", "inputxgradient", "guided_backprop", "gradcam", "guided_gradcam")
+ACTIVE: dict[str, Any] = {
+    "steps": [3, 6, "..."],
+    "images": "all",
+    "fraction": 1.0,
+    "method": "gradcam",
+    "target": "predicted",
+    "keep": False,
+}
+ADA: dict[str, Any] = {"window": 12, "spare": True, "fill": "zero"}
+STILL = ("equalize", "identity", "reseed", "ada", *(f"ada_{method}" for method in FIVE), "proxy_attention")
 SOUND: dict[str, dict[str, Any]] = {
     "affine": {"degrees": 20, "translate": 0.1, "scale": [0.8, 1.2], "shear": 10, "outside": "zeros"},
     "cutmix": {"alpha": 1.0, "label": "source"},
@@ -18,6 +29,12 @@ SOUND: dict[str, dict[str, Any]] = {
     "equalize": {"p": 1.0},
     "gaussian_blur": {"kernel_size": 5, "sigma": [0.5, 1.5]},
     "random_crop": {"scale": [0.4, 1.0], "ratio": [0.75, 1.3333]},
+    "channel_shift": {"amount": 0.17},
+    "ada": ACTIVE | ADA,
+    **{f"ada_{method}": ACTIVE | ADA | {"method": method} for method in FIVE},
+    "proxy_attention": ACTIVE | {"images": "wrong", "threshold": 0.5, "image_weight": 0.5},
+    "saliencymix": ACTIVE | {"alpha": 1.0, "label": "mixed"},
+    "attentive_cutmix": ACTIVE | {"grid": 7, "cells": 6, "label": "mixed"},
     "identity": {},
     "noise": {},
     "reseed": {},
@@ -26,7 +43,9 @@ SOUND: dict[str, dict[str, Any]] = {
 
 def test_the_names() -> None:
     assert schema.AUGS == (
-        "affine", "cutmix", "color_jitter", "elastic", "equalize", "gaussian_blur", "random_crop",
+        "affine", "cutmix", "color_jitter", "elastic", "equalize", "gaussian_blur", "random_crop", "channel_shift",
+        "ada", "ada_gradient", "ada_inputxgradient", "ada_guided_backprop", "ada_gradcam", "ada_guided_gradcam",
+        "proxy_attention", "saliencymix", "attentive_cutmix",
     )  # fmt: skip
     assert schema.CONTROLS == ("identity", "noise", "reseed")
     assert set(SOUND) == {*schema.AUGS, *schema.CONTROLS}
@@ -66,7 +85,13 @@ def test_an_aug_parses_into_its_parts_in_order(aug: str, parts: tuple[str, ...])
         (
             "zzz",
             "aug 'zzz': 'zzz' is unknown; known here: affine, cutmix, color_jitter, elastic, equalize,"
-            " gaussian_blur, random_crop, identity, noise, reseed",
+            " gaussian_blur, random_crop, channel_shift, ada, ada_gradient, ada_inputxgradient,"
+            " ada_guided_backprop, ada_gradcam, ada_guided_gradcam, proxy_attention, saliencymix,"
+            " attentive_cutmix, identity, noise, reseed",
+        ),
+        (
+            "affine+ada",
+            "aug 'affine+ada': ada changes what the model was shown, un-augmented; put it first in the chain",
         ),
         ("affine+affine", "aug 'affine+affine': affine stands there twice; name each part once"),
         (
@@ -123,6 +148,26 @@ def test_a_wrong_aug_is_named_with_the_nearest(aug: str, message: str) -> None:
             "parameter aug.gaussian_blur.kernel_size: expected an odd whole number from 1 to 99 (pixels), got"
             " 4; correct it in conf/aug/",
         ),
+        *(
+            (
+                "ada",
+                {"steps": steps},
+                "parameter aug.ada.steps: expected ascending epochs, each 1 or more, as [3, 6, 9] or [3, 6, ...],"
+                f" got {steps!r}; correct it in conf/aug/",
+            )
+            for steps in ([], [0, 3], [3, 3], [6, 3], [3, "..."], ["..."], 3, [3.5], [True], "3", {"first": 3})
+        ),
+        (
+            "ada",
+            {"window": 0},
+            "parameter aug.ada.window: expected a whole number from 1 to 1024 (pixels, side of the window), got 0;"
+            " correct it in conf/aug/",
+        ),
+        (
+            "ada",
+            {"spare": 1},
+            "parameter aug.ada.spare: expected true or false, got 1; correct it in conf/aug/",
+        ),
         (
             "cutmix",
             {"label": "mix"},
@@ -153,7 +198,9 @@ def test_parameters_that_are_no_mapping_are_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "change", "draws"),
     [
-        *((name, {}, name not in ("equalize", "identity", "reseed")) for name in SOUND),
+        *((name, {}, name not in STILL) for name in SOUND),
+        ("ada", {"fraction": 0.5}, True),
+        ("proxy_attention", {"fraction": 0.5}, True),
         ("equalize", {"p": 0.5}, True),
         ("equalize", {"p": 0}, False),
         ("gaussian_blur", {"sigma": [1, 1]}, False),

@@ -15,6 +15,7 @@ FAITHFULNESS = ("average_drop", "increase_in_confidence", "insertion", "deletion
 # Column, score and figure names that a metric would be confused with.
 COLUMNS = (
     "aug", "seed", "image", "label", "predicted", "correct", "confidence", "target", "raw_range", "constant",
+    "dice", "hausdorff", "sensitivity", "specificity", "found",
     "cell", "cells", "absent", "accuracy", "precision", "recall", "f1", "all", "profiles", "steps", "metric",
     "constant_maps", "mad", "msd", "pearson", "spearman", "class_kld", *FURTHER,
 )  # fmt: skip

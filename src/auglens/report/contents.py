@@ -7,6 +7,8 @@ from typing import NamedTuple
 FLOOR = "How far did the maps move"
 ALIKE = "Which augs behave alike"
 QUALITY = "How good the explanations are"
+ROBUSTNESS = "What erased pixels cost"
+ACTIVE = "Looking where the model looks"
 QUESTIONS = "Open questions"
 PERFORMANCE = "Performance and training"
 AUGS = "What the augs make of an image"
@@ -117,6 +119,34 @@ SECTIONS: tuple[tuple[str, str, str, tuple[Shown, ...]], ...] = (
         ),
     ),
     (
+        "robustness",
+        ROBUSTNESS,
+        "Every test image with each cell of a grid erased, one at a time: how much of its answer a model keeps.",
+        (
+            Shown(
+                "comparison",
+                "robustness.svg",
+                "Whole images (open) and erased copies (filled); a dot per model. Consistency: the same answer as for"
+                " the whole image.",
+            ),
+            Shown("comparison", "erasing.svg", "Where erasing hurts: mean change per cell of the grid."),
+        ),
+    ),
+    (
+        "active",
+        ACTIVE,
+        "Augs that make their images from what the model attends to, at steps between epochs.",
+        (
+            Shown("comparison", "convergence.svg", "Validation from the first step on; upright lines: steps."),
+            Shown(
+                "comparison",
+                "windows.svg",
+                "Overlap (IoU) of the pixels that two augs chose in the same image, step by step; framed: two seeds"
+                " of one aug.",
+            ),
+        ),
+    ),
+    (
         "questions",
         QUESTIONS,
         "What the published study asked and left open.",
@@ -191,6 +221,16 @@ TABLES = (
     Told("analysis", "agreement", "Agreement of metrics", "Mantel's r and the trees' correlation.", ALIKE),
     Told("comparison", "scores", "Scores", "Over models of means over images; floors among the methods.", QUALITY),
     Told("comparison", "sanity", "Sanity check", "Correlation with the original maps, layer by layer.", QUALITY),
+    Told("comparison", "robustness", "Erased pixels", "Means over models; drop = erased − whole.", ROBUSTNESS),
+    Told(
+        "comparison",
+        "robustness_differences",
+        "Erased pixels: against the reference",
+        "Difference of means with its interval over models.",
+        ROBUSTNESS,
+    ),
+    Told("comparison", "windows", "Overlap of what was chosen", "Mean IoU over images, per step.", ACTIVE),
+    Told("comparison", "steps", "Steps", "made: images; flat: maps that say nothing; −1: not asked.", ACTIVE),
     Told("analysis", "direct", "All pairs directly", "Maps against maps, no baseline between.", QUESTIONS),
     Told(
         "analysis",

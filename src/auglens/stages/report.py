@@ -64,7 +64,14 @@ def make_sections() -> list[Section]:
             for one in figures
             if one.file in alt[one.folder]
         ]
-        found.append(Section(anchor, title, text, pictures))
+        if anchor == "active":
+            made = {name: told for name, told in alt["comparison"].items() if name.startswith("made/")}
+            pictures += [
+                Picture(layout.COMPARISON / "figures" / name, told, f"Made at the last step by {Path(name).stem}.")
+                for name, told in made.items()
+            ]
+        if pictures or anchor not in ("active", "robustness"):  # of these a study may have nothing
+            found.append(Section(anchor, title, text, pictures))
     sheet = Picture(layout.AUGS, "Sample images, untouched and under each aug.", "Sample images under each aug.")
     return [*found, Section("augs", AUGS, "", [sheet])]
 

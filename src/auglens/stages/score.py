@@ -37,14 +37,14 @@ def score(cell: str, spec: dict[str, Any], settings: ScoreConfig, erasing: Robus
 
     from auglens.stages import scoring  # torch and timm: not for scores that are taken over
 
-    found = scoring.run(cell, spec, settings, erasing)
-    table, erased = pd.DataFrame(found.scores), pd.DataFrame(found.robustness)
+    columns, sanity = scoring.run(cell, spec, settings)
+    table, erased = pd.DataFrame(columns), pd.DataFrame(scoring.erase(cell, spec, erasing))
     for told, by in ((table, settings), (erased, erasing)):
         attrs: dict[Hashable, Any] = dict(attributes(spec["map_key"], by).items())
         told.attrs = attrs
     artifacts.save_table(layout.scores(cell), table)
     artifacts.save_table(layout.robustness(cell), erased)
-    artifacts.save_table(layout.sanity(cell), pd.DataFrame(found.sanity, columns=list(SanityRow.__annotations__)))
+    artifacts.save_table(layout.sanity(cell), pd.DataFrame(sanity, columns=list(SanityRow.__annotations__)))
     print(f"score {cell}: {table['method'].nunique()} methods and floors on {table['image'].nunique()} images")
 
 

@@ -6,7 +6,7 @@ Apart from the stage, so that a cell whose scores are there already needs no tor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -132,17 +132,8 @@ def score(
     return values
 
 
-class Scored(NamedTuple):
-    """scores: a row per method and image, as columns; sanity: the check's rows; robustness: a row per image and
-    erased cell, as columns."""
-
-    scores: dict[str, Any]
-    sanity: list[dict[str, Any]]
-    robustness: dict[str, Any]
-
-
-def run(cell: str, spec: dict[str, Any], settings: ScoreConfig, erasing: RobustnessConfig) -> Scored:
-    """Everything that is scored of a cell, chunk by chunk of images."""
+def run(cell: str, spec: dict[str, Any], settings: ScoreConfig) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(scores as columns, a row per method and image; the sanity check's rows). Chunk by chunk of images."""
     compat.tune_allocator()
     prepared = artifacts.load_prepared(layout.SPLITS)
     own: Any = spec["method"]
@@ -181,28 +172,34 @@ def run(cell: str, spec: dict[str, Any], settings: ScoreConfig, erasing: Robustn
         looked = rows[spread] if settings.sanity_images else rows[:0]
         images = network.pixels(np.ascontiguousarray(prepared.images[test[looked]])) if len(looked) else looked
         sanity = check(network, images, maps.targets[looked], own, spec, settings)
-        erased = robustness(cell, network, prepared, erasing)
     lines = [{"method": np.full(len(part["image"]), name)} | part for name, some in parts.items() for part in some]
     table = {name: np.concatenate([line[name] for line in lines]) for name in lines[0]}
     image = table["image"]
     told = {"label": prepared.labels[test], "predicted": maps.logits.argmax(1), "target": maps.targets}
     head = {"method": table["method"], "image": image.astype(np.int32)}
     head |= {name: column[image].astype(np.int16) for name, column in told.items()}
-    scores = head | {name: column for name, column in table.items() if name not in head}
-    return Scored(scores, sanity, erased)
+    return head | {name: column for name, column in table.items() if name not in head}, sanity
 
 
-def robustness(
-    cell: str, network: Network, prepared: artifacts.Prepared, settings: RobustnessConfig
-) -> dict[str, Any]:
+def erase(cell: str, spec: dict[str, Any], settings: RobustnessConfig) -> dict[str, Any]:
     """The robustness set as columns: of every chosen image of the parts, whole and with each cell erased."""
+    if settings.size is None:
+        return {}
+    prepared = artifacts.load_prepared(layout.SPLITS)
+    with deterministic(spec["threads"]):
+        return _erased(cell, Network(cell, spec), prepared, settings, settings.size)
+
+
+def _erased(
+    cell: str, network: Network, prepared: artifacts.Prepared, settings: RobustnessConfig, size: int
+) -> dict[str, Any]:
     found: list[dict[str, Any]] = []
-    for part in settings.parts if settings.size is not None else ():
+    for part in settings.parts:
         rows = getattr(prepared, part)
         places = chosen(len(rows), None, images=settings.images, least_mask=0)
         rows = rows[places]
         side = prepared.images.shape[-1]
-        copies = 1 + len(metrics.grid(side, side, settings.size or side))
+        copies = 1 + len(metrics.grid(side, side, size))
 
         def evaluate(images: artifacts.Array, some: artifacts.Array, rows: artifacts.Array = rows) -> Any:
             outputs = network.outputs(images)
@@ -221,13 +218,13 @@ def robustness(
             columns = metrics.over_grid(
                 evaluate,
                 prepared.images[rows],
-                settings.size or side,
+                size,
                 batch_size=at_once,
                 on_images=progress.advance,
             )
         columns["image"] = places[columns["image"]].astype(np.int32)
         found.append({"part": np.full(len(columns["image"]), part), **columns})
-    return {name: np.concatenate([one[name] for one in found]) for name in found[0]} if found else {}
+    return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
 
 def check(
