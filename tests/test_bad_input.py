@@ -32,7 +32,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def compose(*overrides: str) -> None:
     source = ROOT / "src/auglens/data/sources/shapes.py"
-    Path("params.yaml").write_text(composed([*TINY, f"data.source={source}", *overrides], ROOT / "conf"))
+    tiny = [one for one in TINY if "data=" not in " ".join(overrides) or not one.startswith("data.")]
+    Path("params.yaml").write_text(composed([*tiny, f"data.source={source}", *overrides], ROOT / "conf"))
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -233,3 +234,103 @@ def test_a_method_that_the_network_cannot_serve(
     prepared(f"maps.method={method}", f"model.name={model}", "model.image_size=160", "model.output_stride=null")
     assert expected in refused(capsys, "plan")
     assert not Path("data/cells").exists()
+
+
+CORRECT = "correct it in params.yaml or conf/"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (
+            ["aug.names=[ada]", "aug.ada.steps=[1,2,...]"],
+            "parameter aug.ada.steps: expected steps before train.epochs (1), or nothing is made, got 1; "
+            + CORRECT,
+        ),
+        (
+            ["data.task=segmentation"],
+            "parameter model.name: expected unet, since data.task is segmentation, got 'test_resnet'; " + CORRECT,
+        ),
+        (
+            ["model=unet"],
+            "parameter model.name: expected a classifier, or data.task=segmentation, got 'unet'; " + CORRECT,
+        ),
+        (
+            ["data=cifar10", "data.task=segmentation", "model=unet"],
+            "parameter data.task: expected classification, since cifar10 has no masks, got 'segmentation'; "
+            + CORRECT,
+        ),
+        (
+            ["train.select=validation_dice"],
+            "parameter train.select: expected validation_accuracy or validation_loss for classification, got"
+            " 'validation_dice'; " + CORRECT,
+        ),
+        (
+            ["data.task=segmentation", "model=unet", "maps.method=scorecam"],
+            "parameter maps.method: expected a method that is defined for a segmentation, got 'scorecam'; "
+            + CORRECT,
+        ),
+        (
+            ["data.task=segmentation", "model=unet", "train.epochs=9", "aug.names=[ada]", "aug.ada.images=wrong"],
+            "parameter aug.ada.images: expected all, since no mask is simply wrong, got 'wrong'; " + CORRECT,
+        ),
+        (
+            ["aug.attentive_cutmix.cells=50"],
+            "parameter aug.attentive_cutmix.cells: expected 1 to 49, the cells of aug.attentive_cutmix.grid, got 50; "
+            + CORRECT,
+        ),
+        (
+            ["classic=spinal_cord", "classic.chain=cutmix"],
+            "parameter classic.chain: expected augmentations that look at one image alone: no control, none that is"
+            " saliency-driven or one's own, got 'cutmix'; " + CORRECT,
+        ),
+        (
+            ["robustness.parts=[train]"],
+            "parameter robustness.parts: expected one of validation, test, got 'train'; " + CORRECT,
+        ),
+    ],
+)
+def test_a_setting_of_looking_where_the_model_looks(
+    project: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], expected: str
+) -> None:
+    compose(*overrides)
+    assert refused(capsys, "prepare") == expected
+    assert not Path("data").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "got"),
+    [
+        (["aug.names=[ada]", "aug.ada.window=33"], "aug.ada.window", 33),
+        (["aug.names=[ada_gradient]", "aug.ada.window=64"], "aug.ada.window", 64),
+        (["aug.names=[attentive_cutmix]", "aug.attentive_cutmix.grid=40"], "aug.attentive_cutmix.grid", 40),
+        (["robustness.size=48"], "robustness.size", 48),
+    ],
+)
+def test_a_square_that_is_larger_than_the_images(
+    project: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], key: str, got: int
+) -> None:
+    prepared("train.epochs=9", *overrides)
+    expected = f"parameter {key}: expected 1 to 32 pixels, the side of the images, got {got}; lower it"
+    assert refused(capsys, "plan") == expected
+    assert not Path("data/cells").exists()
+
+
+def test_a_segmentation_without_masks(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        for n in range(4):
+            path = Path(f"pictures/{name}/{n}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.random.default_rng(n).integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(path)
+    compose("data=folder", "data.source=pictures", "data.size=16", "data.task=segmentation", "model=unet")
+    assert refused(capsys, "prepare") == (
+        "data.task: segmentation expects a mask of every image, and pictures has none; add masks/ or set"
+        " data.task=classification"
+    )
+
+
+def test_a_unet_for_images_that_it_cannot_halve(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prepared("data.task=segmentation", "model=unet", "model.image_size=100", "train.select=validation_dice")
+    assert refused(capsys, "plan") == (
+        "model.image_size: expected a multiple of 8 pixels for unet, got 100; use 96"
+    )

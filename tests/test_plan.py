@@ -80,6 +80,9 @@ def test_a_setting_of_explaining_enters_the_map_keys_alone() -> None:
         "score.steps=8",
         "score.sanity_images=0",
         "score.seed=1",
+        "robustness.size=null",
+        "robustness.images=7",
+        "robustness.parts=[test]",
     ],
 )
 def test_settings_of_scores_are_the_studys_and_no_cells(override: str) -> None:
@@ -100,11 +103,35 @@ def test_settings_of_scores_are_the_studys_and_no_cells(override: str) -> None:
         "model.precode_size=8",
         "train.weight_decay_l1=1e-5",
         "streams.init_seed=5",
+        "classic=spinal_cord",
     ],
 )
 def test_whatever_decides_a_checkpoint_is_in_every_train_key(override: str) -> None:
     before, after = train_keys(planned()), train_keys(planned(override))
     assert changed(before, after) == set(before)
+
+
+def test_a_setting_of_ada_changes_the_cells_of_ada() -> None:
+    study = "aug.names=[ada,ada_gradcam,ada_gradient,ada+affine,affine,identity]"
+    before = train_keys(planned(study, "train.epochs=9"))
+    for override in ("aug.ada.window=9", "aug.ada.steps=[3,5,...]", "maps.layer=layer3"):
+        after = train_keys(planned(study, "train.epochs=9", override))
+        assert {name.rpartition("-")[0] for name in changed(before, after)} == {
+            "ada", "ada_gradcam", "ada_gradient", "ada+affine"
+        }  # fmt: skip
+    after = train_keys(planned(study, "train.epochs=9", "aug.ada.method=gradient"))
+    assert {name.rpartition("-")[0] for name in changed(before, after)} == {"ada", "ada+affine"}
+    parts = {cell.name: cell.train["parts"] for cell in planned(study, "train.epochs=9").cells}
+    assert parts["ada_gradient-1"][0]["params"] == parts["ada-1"][0]["params"] | {"method": "gradient"}
+
+
+def test_the_classic_augmentation_is_every_cells_and_in_its_key_where_it_begins() -> None:
+    before = planned("classic=spinal_cord")
+    assert [part["name"] for part in before.reference.train["classic"]] == ["affine", "channel_shift", "elastic"]
+    assert all(cell.train["classic"] == before.reference.train["classic"] for cell in before.cells)
+    later = planned("classic=spinal_cord", "classic.from_epoch=5")
+    assert changed(train_keys(before), train_keys(later)) == set(train_keys(before))
+    assert train_keys(planned("classic.from_epoch=5")) == train_keys(planned())
 
 
 def test_other_prepared_data_change_every_train_key() -> None:

@@ -126,8 +126,8 @@ SECTIONS: tuple[tuple[str, str, str, tuple[Shown, ...]], ...] = (
             Shown(
                 "comparison",
                 "robustness.svg",
-                "Whole images (open) and erased copies (filled); a dot per model. Consistency: the same answer as for"
-                " the whole image.",
+                "Whole images (open) and erased copies (filled); a dot per model. Consistency: the same answer as"
+                " for the whole image.",
             ),
             Shown("comparison", "erasing.svg", "Where erasing hurts: mean change per cell of the grid."),
         ),

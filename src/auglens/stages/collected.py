@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from auglens import artifacts, config, figures, stats
 from auglens.config import REFERENCE
+from auglens.metrics import SEGMENTATION
 from auglens.metrics.threads import available_threads
 from auglens.stages import layout
 from auglens.stages.processes import deaf_to_interrupts
@@ -57,7 +58,7 @@ def load(*, other_target: bool = False) -> Collected:
     other = config.other_variant(study["variant"]).rpartition("-")[2]
     others = [f"{other}_{name}" for name in every] if other_target else []
     needed = ("aug", "seed", "image", "label", "predicted")
-    table = artifacts.load_table(layout.PER_IMAGE, needed, beside=[*every, *others, *OF_IMAGES])
+    table = artifacts.load_table(layout.PER_IMAGE, needed, beside=[*every, *others, *OF_IMAGES, *SEGMENTATION])
     checkpoints = {(row["aug"], row["seed"]): row["checkpoint_sha256"] for row in study["cells"]}
     for name in (*every, *AGAINST_REFERENCE):
         if name not in table:  # a study of the reference alone compares nothing
