@@ -18,6 +18,7 @@ from benchmarks.timing import note
 SCRIPTS = {
     "gradcam": (),
     "scorecam": (),
+    "windows": (),
     "map_metrics": (),
     "measure_memory": (),
     "augmentations": (),

@@ -276,13 +276,13 @@ CORRECT = "correct it in params.yaml or conf/"
         ),
         (
             ["aug.attentive_cutmix.cells=50"],
-            "parameter aug.attentive_cutmix.cells: expected 1 to 49, the cells of aug.attentive_cutmix.grid, got 50; "
-            + CORRECT,
+            "parameter aug.attentive_cutmix.cells: expected 1 to 49, the cells of aug.attentive_cutmix.grid, got"
+            f" 50; {CORRECT}",
         ),
         (
             ["classic=spinal_cord", "classic.chain=cutmix"],
-            "parameter classic.chain: expected augmentations that look at one image alone: no control, none that is"
-            " saliency-driven or one's own, got 'cutmix'; " + CORRECT,
+            "parameter classic.chain: expected augmentations that look at one image alone: no control, none that"
+            " is saliency-driven or one's own, got 'cutmix'; " + CORRECT,
         ),
         (
             ["robustness.parts=[train]"],

@@ -63,11 +63,11 @@ def equal(one: Any, two: Any) -> bool:
 
 BLUR = Part("gaussian_blur", parameters("gaussian_blur"))
 CASES = {
-    "ada": (recipe("ada", steps={"first": 1, "every": 2}), CLASSIFICATION),
+    "ada": (recipe("ada", steps=[1, 3, "..."]), CLASSIFICATION),
     "ada, half of them, kept": (recipe("ada", steps=[1, 2, 3], fraction=0.5, keep=True), CLASSIFICATION),
     "proxy attention": (recipe("proxy_attention", steps=[2]), CLASSIFICATION),
     "saliencymix and a blur": (recipe("saliencymix", BLUR), CLASSIFICATION),
-    "ada of a segmentation": (recipe("ada", steps={"first": 1, "every": 2}, window=6), SEGMENTATION),
+    "ada of a segmentation": (recipe("ada", steps=[1, 3, "..."], window=6), SEGMENTATION),
 }
 
 

@@ -7,28 +7,34 @@ from typing import Any
 import pytest
 from tests.active.oracles import parameters
 
-from auglens.active.specs import due, first_step, fixed_method, resolved
+from auglens.active.specs import due, first_step, fixed_method, last_step, resolved
 
 
-@pytest.mark.parametrize("first", [0, 1, 2, 5, 100])
+@pytest.mark.parametrize("first", [1, 2, 5, 100])
 @pytest.mark.parametrize("every", [1, 3, 30])
-def test_steps_from_a_first_one_on(first: int, every: int) -> None:
+def test_steps_and_so_on(first: int, every: int) -> None:
     expected = [first + k * every for k in range(200)]
-    steps = {"first": first, "every": every}
+    steps = [first, first + every, "..."]
     assert [epoch for epoch in range(131) if due(steps, epoch)] == [one for one in expected if one < 131]
-    assert first_step(steps) == first
+    assert first_step(steps) == last_step(steps) == first
+
+
+def test_the_last_distance_is_what_goes_on() -> None:
+    steps = (1, 5, 20, 23, "...")
+    assert [epoch for epoch in range(31) if due(steps, epoch)] == [1, 5, 20, 23, 26, 29]
+    assert first_step(steps) == 1
 
 
 @pytest.mark.parametrize("steps", [[3, 6, 9], [1], [2, 3, 50]])
 def test_steps_of_a_list(steps: list[int]) -> None:
     assert [epoch for epoch in range(60) if due(steps, epoch)] == steps
     assert [epoch for epoch in range(60) if due(tuple(steps), epoch)] == steps
-    assert first_step(steps) == steps[0]
+    assert (first_step(steps), last_step(steps)) == (steps[0], steps[-1])
 
 
 def test_the_study_of_ada_in_its_epochs() -> None:
     """100 standard epochs, then 31 cycles of 30 (protocol B)."""
-    found = [epoch for epoch in range(100 + 31 * 30) if due({"first": 100, "every": 30}, epoch)]
+    found = [epoch for epoch in range(100 + 31 * 30) if due([100, 130, "..."], epoch)]
     assert len(found) == 31
     assert found[:2] == [100, 130]
 

@@ -103,11 +103,10 @@ def make(
     rows, wrong = _considered(model, data, view, task, part, seed=seed, epoch=epoch)
     height, width = data.images.shape[2:]
     looked = torch.arange(len(data.labels), device=rows.device) if spec.mixes else rows
-    maps = torch.zeros(len(data.labels) if spec.mixes else len(rows), height, width, device=data.images.device)
+    maps = torch.zeros(0, height, width, device=data.images.device)
     if len(rows):
-        raw = explained(model, data, view, task, looked, params, layer=layer, memory=memory)
-        for cut in _cuts(len(looked)):
-            maps[cut] = at_pixels(torch.from_numpy(raw[cut]).to(maps.device), height, width)
+        memory.say(f"step after epoch {epoch}: explaining {len(looked):,} images by {params['method']}")
+        maps = explained(model, data, view, task, looked, params, layer=layer, memory=memory)
     chosen, fields = [], []
     for cut in _cuts(len(rows)):
         some = rows[cut]
@@ -206,15 +205,17 @@ def explained(
     *,
     layer: str,
     memory: Memory,
-) -> np.ndarray:
-    """Raw maps float32 [K,h,w] of the training images `rows`. Where memory runs out it goes on with half as many
-    images at once; another number of images at once changes maps by rounding alone."""
-    parts: list[np.ndarray] = []
+) -> Tensor:
+    """Raw maps of the training images `rows` at their pixels, float32 [K,H,W]. Where memory runs out it goes on
+    with half as many images at once; another number of images at once changes maps by rounding alone."""
+    parts: list[Tensor] = []
+    height, width = data.images.shape[2:]
     at = 0
     while at < len(rows):
         some = rows[at : at + memory.batch_size]
         try:
-            parts.append(_explain(model, data, view, task, some, params, layer))
+            raw = _explain(model, data, view, task, some, params, layer)
+            parts.append(at_pixels(torch.from_numpy(raw).to(data.images.device), height, width))
         except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
             if not out_of_memory(error):
                 raise
@@ -229,7 +230,7 @@ def explained(
             memory.say(f"memory ran out explaining {len(some)} images at once: going on with {memory.batch_size}")
             continue
         at += len(some)
-    return np.concatenate(parts)
+    return torch.cat(parts)
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ VERDICTS = (*FAILED, IMPROVED, NEW, DEFINED, SAME)
 # +1: more is better; −1: less is better; 0: neither, and a move either way is a regression.
 BETTER = {"scores": 1, "maps": 0, "degenerate": -1, "correlations": 0}
 SCORES = ("accuracy", "precision", "recall", "f1")
+SEGMENTED = ("dice", "sensitivity", "specificity", "precision", "found")  # of a segmentation
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from auglens import artifacts
 from auglens.check import expected, output
 from auglens.check.compare import compare
 from auglens.check.structure import structure
-from auglens.check.values import SAME, SCORES, Line, Number, Report, Tolerances, Values, pooled
+from auglens.check.values import SAME, SCORES, SEGMENTED, Line, Number, Report, Tolerances, Values, pooled
 
 EXPECTED = Path("reports/expected.json")
 REPRO = "run `dvc repro` to make it"
@@ -126,7 +126,8 @@ def read_report(folder: Path) -> Report:
     fingerprint, metrics, seeds = _study(folder / "runs.json")
     path = folder / "metrics.json"
     values = _json(path, REPRO)
-    missing = [name for name in (*SCORES, *metrics) if not isinstance(values.get(name), dict)]
+    scores = SEGMENTED if "dice" in values else SCORES
+    missing = [name for name in (*scores, *metrics) if not isinstance(values.get(name), dict)]
     if missing:
         raise ValueError(f"{path}: lacks {', '.join(missing)}; delete it and {REPRO}")
     try:
@@ -138,15 +139,15 @@ def read_report(folder: Path) -> Report:
     if (tables / "seed_spread.csv").exists():
         sds_by_metric = _means(tables / "seed_spread.csv", "metric", "sd")
         spread |= {metric: pooled(list(sds.values())) for metric, sds in sds_by_metric.items()}
-    replicates = _means(performance, "score", "replicates").get(SCORES[0], {})
+    replicates = _means(performance, "score", "replicates").get(scores[0], {})
     return Report(
         fingerprint=fingerprint,
         parameters=_parameters(folder),
         seeds=seeds,
         replicates={aug: int(count or 0) for aug, count in replicates.items()},
         spread=spread,
-        scores={name: groups[name] for name in SCORES},
-        maps={name: found for name, found in groups.items() if name not in SCORES},
+        scores={name: groups[name] for name in scores},
+        maps={name: found for name, found in groups.items() if name not in scores},
         degenerate=_degenerate(tables / "degenerate.csv"),
         correlations={name: _correlations(tables / f"correlation/{name}.csv") for name in metrics},
         tables=_means(performance, "score", "mean") | _means(summary, "metric", "mean"),

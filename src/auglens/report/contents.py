@@ -141,8 +141,8 @@ SECTIONS: tuple[tuple[str, str, str, tuple[Shown, ...]], ...] = (
             Shown(
                 "comparison",
                 "windows.svg",
-                "Overlap (IoU) of the pixels that two augs chose in the same image, step by step; framed: two seeds"
-                " of one aug.",
+                "Overlap (IoU) of the pixels that two augs chose in the same image, step by step; framed: two"
+                " seeds of one aug.",
             ),
         ),
     ),

@@ -16,8 +16,8 @@ import auglens
 from auglens import artifacts
 from auglens.stages import layout
 
-# Of the stages: the others only say what is read and written.
-SILENT = ("check", "cli.py", "commands", "figures", "report", "search", "stats", "tracking")  # change no cell
+# These change no cell; of the stages the others only say what is read and written.
+SILENT = ("batch_size.py", "check", "cli.py", "commands", "figures", "report", "search", "stats", "tracking")
 COMPUTES = ("explaining.py", "fitting.py", "scoring.py", "selecting.py")
 
 
