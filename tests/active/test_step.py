@@ -502,6 +502,7 @@ def test_where_memory_runs_out_fewer_images_are_explained_at_once(
     assert max(seen[2:]) <= 4
     assert sum(seen[2:]) == 14
     assert told == [
+        f"step after epoch 3: explaining 14 images by {one.params['method']}",
         "memory ran out explaining 14 images at once: going on with 7",
         "memory ran out explaining 7 images at once: going on with 3",
     ]

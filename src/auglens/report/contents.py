@@ -225,7 +225,7 @@ TABLES = (
     Told(
         "comparison",
         "robustness_differences",
-        "Erased pixels: against the reference",
+        "Erased pixels: against the reference and identity",
         "Difference of means with its interval over models.",
         ROBUSTNESS,
     ),
@@ -257,6 +257,13 @@ TABLES = (
     Told("analysis", "separability", "Maps told from the reference's", "Cross-validated AUC.", QUESTIONS),
     Told("analysis", "chains", "Chains against their parts", "chain − part, with intervals.", QUESTIONS),
     Told("analysis", "bias", "What a fixed map explains", "explained: R² over images.", QUESTIONS),
+    Told(
+        "comparison",
+        "equal_steps",
+        "Against as many steps on copies",
+        "Difference from the control identity, paired by seed, with its interval over models.",
+        PERFORMANCE,
+    ),
     Told("comparison", "performance_summary", "Performance", "Over distinct models; macro averages.", PERFORMANCE),
     Told("comparison", "performance", "Performance of every model", "", PERFORMANCE),
 )

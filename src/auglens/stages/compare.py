@@ -184,6 +184,7 @@ def run() -> None:
         averaged = stats.average_seeds(table, collected.every)
         values = stats.segment_values(table, collected.every)
         tables = make_tables(table, averaged, values, names, collected.further, len(classes))
+        tables["equal_steps"] = stats.against_control(tables["performance"], scored["scores_models"])
         found = make_figures(averaged, values, tables, names)
         drawings.add(found)
         seeds: dict[str, int] = {}

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from auglens import artifacts, figures, stats
+from auglens.config import REFERENCE
 from auglens.stages import layout
 from auglens.stages.collected import Drawing
+from auglens.stats.control import IDENTITY
 
 Found = tuple[dict[str, pd.DataFrame], dict[str, Drawing]]
 SHEET_ROWS = 6
@@ -26,7 +28,10 @@ def of_robustness(checkpoints: Mapping[tuple[str, int], str]) -> Found:
     tables = {
         "robustness": stats.robustness_table(models),
         "robustness_models": models,
-        "robustness_differences": stats.paired_differences(models),
+        "robustness_differences": pd.concat(
+            [stats.paired_differences(models, one) for one in (REFERENCE, IDENTITY) if one in set(models["aug"])],
+            ignore_index=True,
+        ),
     }
     score = "dice" if "dice" in frame else "accuracy"
     where = stats.where_erasing_hurts(frame, score)

@@ -9,6 +9,7 @@ from auglens.stats.bias import bias_table, centre_map, mean_map
 from auglens.stats.cells import Cells, cells_of
 from auglens.stats.chains import chain_table
 from auglens.stats.clustering import structure
+from auglens.stats.control import against_control
 from auglens.stats.correctness import SEGMENTS, segment_summary, segment_values, segments, summarise_segments
 from auglens.stats.correlation import correlation_counts, correlation_map, pairs_of_map
 from auglens.stats.direct import direct_table, image_means, packed, without_reference
@@ -60,6 +61,7 @@ __all__ = [
     "Cells",
     "Factor",
     "Models",
+    "against_control",
     "answers",
     "average_seeds",
     "bias_table",
