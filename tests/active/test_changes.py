@@ -36,7 +36,7 @@ def drawn(count: int, seed: int = 0) -> np.ndarray:
 def changed(name: str, given: Shown, partner: Shown | None, words: np.ndarray, params: dict[str, Any]) -> Changed:
     """What it makes, after what holds of every change."""
     before = [None if one is None else one.clone() for one in parts_of(given)]
-    made = changes.change_of(name)(given, partner, words, MEAN, params)
+    made = changes.CHANGES[name](given, partner, words, MEAN, params)
     for one, two in zip(before, parts_of(given), strict=True):
         assert (one is None and two is None) or torch.equal(one, two)  # what was given is left as it was
     assert made.images.dtype == torch.uint8
@@ -56,11 +56,11 @@ def parts_of(given: Shown) -> list[Tensor | None]:
 
 
 def test_names_and_their_changes() -> None:
-    assert changes.change_of("ada") is changes.erase_window
-    assert changes.change_of("ada_guided_gradcam") is changes.erase_window
-    assert changes.change_of("proxy_attention") is changes.weaken
-    assert changes.change_of("saliencymix") is changes.paste_peak
-    assert changes.change_of("attentive_cutmix") is changes.paste_cells
+    assert changes.CHANGES["ada"] is changes.erase_window
+    assert changes.CHANGES["ada_guided_gradcam"] is changes.erase_window
+    assert changes.CHANGES["proxy_attention"] is changes.weaken
+    assert changes.CHANGES["saliencymix"] is changes.paste_peak
+    assert changes.CHANGES["attentive_cutmix"] is changes.paste_cells
 
 
 def test_an_erased_window_by_hand() -> None:

@@ -1,4 +1,4 @@
-"""What each aug does to the pixels that the model attends to: `Seen` → `Changed`, for a batch of images."""
+"""What each aug does to the pixels that the model attends to: `Shown` → `Changed`, for a batch of images."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from auglens.active.windows import greatest_windows, inside, scaled
+from auglens.active.specs import SPECS, fixed_method
+from auglens.active.windows import greatest_windows, inside, integral_image, scaled
 from auglens.data.augmentations.mixing import boxes
 from auglens.data.knobs import Parameters
 
@@ -103,13 +103,30 @@ def paste_cells(
     """
     assert partner is not None
     height, width = shown.images.shape[2:]
-    grid = params["grid"]
-    means = adaptive_avg_pool2d(scaled(partner.maps)[:, None], (grid, grid)).flatten(1)
+    device = shown.images.device
+    rows, columns = (edges_of(side, params["grid"]).to(device) for side in (height, width))
+    integral = integral_image(partner.maps)[:, rows[:, None], columns]
+    sums = integral.diff(dim=1).diff(dim=2).flatten(1)
+    means = sums / (rows.diff()[:, None] * columns.diff()).flatten()
     # Equal cells in their order by rows, on every device.
     best = means.sort(dim=1, descending=True, stable=True).indices[:, : params["cells"]]
-    taken = torch.zeros_like(means).scatter_(1, best, 1).view(-1, 1, grid, grid)
-    where = interpolate(taken, (height, width), mode="nearest-exact")[:, 0] > 0
+    taken = torch.zeros_like(means, dtype=torch.bool).scatter_(1, best, True)
+    where = taken.view(-1, params["grid"], params["grid"])
+    where = where.repeat_interleave(rows.diff(), dim=1, output_size=height)
+    where = where.repeat_interleave(columns.diff(), dim=2, output_size=width)
     return _pasted(shown, partner, where, params)
+
+
+def edges_of(side: int, grid: int) -> Tensor:
+    """int64 [grid + 1]: where along a side of so many pixels each cell begins, and the end; a pixel is of the
+    cell in which its centre lies. ValueError where a cell would have no pixel."""
+    if not 1 <= grid <= side:
+        raise ValueError(
+            f"grid: expected 1 to {side} cells along a side, the pixels of an image's, got {grid};"
+            " lower aug.attentive_cutmix.grid"
+        )
+    cells = (2 * torch.arange(side) + 1) * grid // (2 * side)
+    return torch.searchsorted(cells, torch.arange(grid + 1))
 
 
 def _pasted(shown: Shown, partner: Shown, where: Tensor, params: Parameters) -> Changed:
@@ -123,12 +140,8 @@ def _pasted(shown: Shown, partner: Shown, where: Tensor, params: Parameters) -> 
 
 
 CHANGES: dict[str, Change] = {
+    **{name: erase_window for name in SPECS if name == "ada" or fixed_method(name)},
     "proxy_attention": weaken,
     "saliencymix": paste_peak,
     "attentive_cutmix": paste_cells,
 }
-
-
-def change_of(name: str) -> Change:
-    """By the part's name; every `ada…` erases a window."""
-    return CHANGES.get(name, erase_window)

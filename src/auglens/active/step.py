@@ -11,18 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from auglens import rng
-from auglens.active.changes import WORDS, Shown, change_of
+from auglens.active.changes import CHANGES, WORDS, Shown
 from auglens.active.windows import at_pixels, stands_out
 from auglens.data.augmentations.mixing import partners
 from auglens.data.augmentations.schema import Part, known
-from auglens.data.knobs import Spec
 from auglens.data.views import View, to_unit
 from auglens.saliency import explain
 from auglens.saliency.foreground import explain_foreground
+from auglens.saliency.hooks import frozen
 from auglens.tasks import Task
 
 CHUNK = 256  # images changed at once
 LARGEST = 128  # images explained at once
+ROUNDING = 1e-9  # of a product such as 0.07 · 100, which is a little more than 7
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ class Step:
     where: Tensor
 
     def told(self, before: Made | None, keep: bool) -> str:
-        kept = len(before.rows) if keep and before is not None else 0
-        wrong = f", {self.wrong} wrong" if self.wrong >= 0 else ""
+        earlier = before.rows.cpu() if keep and before is not None else self.rows
+        kept = int((~torch.isin(earlier, self.rows)).sum())
+        wrong = f", {self.wrong} wrong" if self.wrong > 0 else ""
         flat = f", {self.flat} with a map that says nothing, left as they are" if self.flat else ""
         rest = f"; {kept} of earlier steps stay where none is new" if kept else ""
         none = (
@@ -99,18 +101,16 @@ def make(
     Equal arguments give equal bytes. An image whose map is constant or not finite is left out and counted.
     ValueError where the parameters do not fit the data, and where memory does not suffice for one image.
     """
-    params, spec, memory = part.params, known()[part.name], memory or Memory()
-    rows, wrong = _considered(model, data, view, task, part, seed=seed, epoch=epoch)
-    height, width = data.images.shape[2:]
-    looked = torch.arange(len(data.labels), device=rows.device) if spec.mixes else rows
-    maps = torch.zeros(0, height, width, device=data.images.device)
+    params, memory = part.params, memory or Memory()
+    rows, wrong = _considered(model, data, view, task, part, memory, seed=seed, epoch=epoch)
     if len(rows):
-        memory.say(f"step after epoch {epoch}: explaining {len(looked):,} images by {params['method']}")
-        maps = explained(model, data, view, task, looked, params, layer=layer, memory=memory)
+        memory.say(f"step after epoch {epoch}: explaining {len(rows):,} images by {params['method']}")
     chosen, fields = [], []
     for cut in _cuts(len(rows)):
         some = rows[cut]
-        found, good = _changed(data, view, part, spec, some, maps, cut, seed=seed, epoch=epoch)
+        drawn, partner = _drawn(data, part, some, seed=seed, epoch=epoch)
+        maps = explained(model, data, view, task, some if partner is None else partner, params, layer, memory)
+        found, good = _changed(data, view, part, some, partner, maps, drawn)
         chosen.append(some[good])
         fields.append(found)
     made_rows = torch.cat([*chosen, rows[:0]])
@@ -160,76 +160,86 @@ def _joined(fields: Sequence[dict[str, Tensor]], name: str, data: Training) -> T
 
 
 def _considered(
-    model: nn.Module, data: Training, view: View, task: Task, part: Part, *, seed: int | None, epoch: int
-) -> tuple[Tensor, int]:
+    model: nn.Module, data: Training, view: View, task: Task, part: Part, memory: Memory,
+    *, seed: int | None, epoch: int,
+) -> tuple[Tensor, int]:  # fmt: skip
     """(rows int64 [K] ascending, how many are wrong or −1): all or the wrong ones, of them ⌈fraction · n⌉
     drawn."""
     device, params = data.labels.device, part.params
     rows, wrong = torch.arange(len(data.labels), device=device), -1
     if params["images"] == "wrong":
-        rows = wrong_rows(model, data, view, task)
+        rows = wrong_rows(model, data, view, task, memory)
         wrong = len(rows)
     if params["fraction"] < 1 and len(rows):
         if seed is None:
             raise ValueError(f"{part.name}: draws some of the images; pass a seed, not None")
         drawn = rng.uniforms(
-            seed=seed, stream=f"augmentation/{part.name}/fraction", epoch=epoch, rows=rows.cpu().numpy(), width=1
+            seed=seed, stream="augmentation/fraction", epoch=epoch, rows=rows.cpu().numpy(), width=1
         )[:, 0]
-        count = int(np.ceil(params["fraction"] * len(rows)))
+        count = int(np.ceil(params["fraction"] * len(rows) - ROUNDING))
         rows = rows[torch.from_numpy(np.sort(np.argsort(drawn, kind="stable")[:count])).to(device)]
     return rows, wrong
 
 
-@torch.inference_mode()
-def wrong_rows(model: nn.Module, data: Training, view: View, task: Task) -> Tensor:
-    """int64 [K]: the training images that the model, in evaluation mode, has wrong."""
-    training = model.training
-    model.eval()
-    try:
-        right = [
-            task.accuracy(model(view(to_unit(data.images[cut]))), data.labels[cut])
-            for cut in _cuts(len(data.labels))
-        ]
-    finally:
-        model.train(training)
-    return (torch.cat(right) < 1).nonzero()[:, 0].clone()
+def wrong_rows(model: nn.Module, data: Training, view: View, task: Task, memory: Memory | None = None) -> Tensor:
+    """int64 [K]: the training images that the model, in evaluation mode, has wrong. ValueError for a
+    segmentation."""
+    if task.segments:
+        raise ValueError(
+            "images: expected all for a segmentation, since no mask is simply wrong, got wrong; set all"
+        )
+
+    def right(some: Tensor) -> Tensor:
+        with torch.no_grad():
+            return task.accuracy(model(view(to_unit(data.images[some]))), data.labels[some])
+
+    with frozen(model):
+        every = torch.arange(len(data.labels), device=data.labels.device)
+        found = _in_batches(every, right, memory or Memory(), ("predict", "predicting", ""))
+    return (found < 1).nonzero()[:, 0]
 
 
 def explained(
-    model: nn.Module,
-    data: Training,
-    view: View,
-    task: Task,
-    rows: Tensor,
-    params: Any,
-    *,
-    layer: str,
-    memory: Memory,
+    model: nn.Module, data: Training, view: View, task: Task, rows: Tensor, params: Any, layer: str, memory: Memory
 ) -> Tensor:
-    """Raw maps of the training images `rows` at their pixels, float32 [K,H,W]. Where memory runs out it goes on
-    with half as many images at once; another number of images at once changes maps by rounding alone."""
-    parts: list[Tensor] = []
+    """Raw maps of the training images `rows` at their pixels, float32 [K,H,W]."""
     height, width = data.images.shape[2:]
+
+    def maps(some: Tensor) -> Tensor:
+        raw = _explain(model, data, view, task, some, params, layer)
+        return at_pixels(torch.from_numpy(raw).to(data.images.device), height, width)
+
+    return _in_batches(rows, maps, memory, ("explain", "explaining", f" by {params['method']}"))
+
+
+def _in_batches(
+    rows: Tensor, apply: Callable[[Tensor], Tensor], memory: Memory, doing: tuple[str, str, str]
+) -> Tensor:
+    """What `apply` makes of `rows`, some at a time. Where memory runs out it goes on with half as many; another
+    number at once changes results by rounding alone. ValueError where memory does not suffice for one."""
+    parts: list[Tensor] = []
     at = 0
     while at < len(rows):
-        some = rows[at : at + memory.batch_size]
+        some, found = rows[at : at + memory.batch_size], None
         try:
-            raw = _explain(model, data, view, task, some, params, layer)
-            parts.append(at_pixels(torch.from_numpy(raw).to(data.images.device), height, width))
+            found = apply(some)
         except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
             if not out_of_memory(error):
                 raise
-            if len(some) == 1:
-                raise ValueError(
-                    f"active step: memory does not suffice to explain one image by {params['method']};"
-                    " use another method, a smaller model.image_size or train.device=cpu"
-                ) from None
-            memory.batch_size = len(some) // 2
-            if data.images.device.type == "cuda":
-                torch.cuda.empty_cache()
-            memory.say(f"memory ran out explaining {len(some)} images at once: going on with {memory.batch_size}")
+        if found is not None:
+            parts.append(found)
+            at += len(some)
             continue
-        at += len(some)
+        # Here nothing holds the tensors of the failed try any more.
+        if len(some) == 1:
+            raise ValueError(
+                f"active step: memory does not suffice to {doing[0]} one image{doing[2]}; use another method, a smaller"
+                " model.image_size or train.device=cpu"
+            )
+        memory.batch_size = len(some) // 2
+        if rows.device.type == "cuda":
+            torch.cuda.empty_cache()
+        memory.say(f"memory ran out {doing[1]} {len(some)} images at once: going on with {memory.batch_size}")
     return torch.cat(parts)
 
 
@@ -250,36 +260,35 @@ def _explain(
     return explain(model, images, targets=targets, **how).raw
 
 
+def _drawn(
+    data: Training, part: Part, rows: Tensor, *, seed: int | None, epoch: int
+) -> tuple[np.ndarray, Tensor | None]:
+    """(uniform draws float64 [B, WORDS − 1], partners int64 [B] where the aug pastes from some)."""
+    if not known()[part.name].mixes:
+        return np.zeros((len(rows), WORDS - 1)), None
+    if seed is None:
+        raise ValueError(f"{part.name}: draws partners; pass a seed, not None")
+    numbers = rows.cpu().numpy()
+    drawn = rng.uniforms(seed=seed, stream=f"augmentation/{part.name}", epoch=epoch, rows=numbers, width=WORDS)
+    return drawn[:, 1:], torch.from_numpy(partners(drawn[:, 0], numbers, len(data.labels))).to(rows.device)
+
+
 def _changed(
-    data: Training, view: View, part: Part, spec: Spec, rows: Tensor, maps: Tensor, cut: slice,
-    *, seed: int | None, epoch: int,
-) -> tuple[dict[str, Tensor], Tensor]:  # fmt: skip
-    """(what was made of the images that could be changed, which those are: bool [B])."""
+    data: Training, view: View, part: Part, rows: Tensor, partner: Tensor | None, maps: Tensor, drawn: np.ndarray
+) -> tuple[dict[str, Tensor], Tensor]:
+    """(what was made of the images that could be changed, which those are: bool [B]). maps: the partners' where
+    there are some, else the images' own."""
 
-    def shown(some: Tensor, of: Tensor) -> Shown:
+    def shown(some: Tensor) -> Shown:
         masks = None if data.masks is None else data.masks[some] != 0
-        return Shown(data.images[some], of, data.labels[some], masks)
+        return Shown(data.images[some], maps, data.labels[some], masks)
 
-    own = maps[rows] if spec.mixes else maps[cut]
-    partner, other = None, rows
-    drawn = np.zeros((len(rows), WORDS))
-    if spec.mixes:
-        if seed is None:
-            raise ValueError(f"{part.name}: draws partners; pass a seed, not None")
-        drawn = rng.uniforms(
-            seed=seed, stream=f"augmentation/{part.name}", epoch=epoch, rows=rows.cpu().numpy(), width=WORDS
-        )
-        other = torch.from_numpy(partners(drawn[:, 0], rows.cpu().numpy(), len(data.labels))).to(rows.device)
-        own = maps[other]
-        partner = shown(other, own)
-    good = stands_out(own)
-    found = change_of(part.name)(shown(rows, own), partner, drawn[:, 1:], view.mean, part.params)
+    good = stands_out(maps)
+    other = None if partner is None else shown(partner)
+    found = CHANGES[part.name](shown(rows), other, drawn, view.mean, part.params)
     bits = np.packbits(found.where[good].flatten(1).cpu().numpy(), axis=1)
-    made = {
-        "images": found.images[good],
-        "where": torch.from_numpy(bits),
-        "partner_labels": data.labels[other][good],
-    }
+    labels = data.labels[rows if partner is None else partner]
+    made = {"images": found.images[good], "where": torch.from_numpy(bits), "partner_labels": labels[good]}
     made["partner_weight"] = found.partner_weight[good]
     if found.masks is not None:
         made["masks"] = found.masks[good]

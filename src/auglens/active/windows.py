@@ -47,7 +47,7 @@ def greatest_windows(maps: Tensor, size: int) -> Tensor:
             f"window: expected 1 to {min(height, width)} pixels, the side of the images, got {size};"
             " lower aug.ada.window"
         )
-    integral = pad(_whole(maps).cumsum(1).cumsum(2), (1, 0, 1, 0))
+    integral = integral_image(maps)
     sums = (
         integral[:, size:, size:]
         - integral[:, :-size, size:]
@@ -62,7 +62,12 @@ def greatest_windows(maps: Tensor, size: int) -> Tensor:
     return torch.stack([first // columns, first % columns], dim=1)
 
 
-def _whole(maps: Tensor) -> Tensor:
+def integral_image(maps: Tensor) -> Tensor:
+    """int64 [B,H+1,W+1]: sums of all pixels above and to the left, exact, in each map's own steps."""
+    return pad(whole(maps).cumsum(1).cumsum(2), (1, 0, 1, 0))
+
+
+def whole(maps: Tensor) -> Tensor:
     """int64 [B,H,W]: the maps in steps of their own; 0 where one does not stand out."""
     values = torch.where(stands_out(maps)[:, None, None], maps, 0).to(torch.float64)
     _, exponent = torch.frexp(values.abs().amax((1, 2), keepdim=True))

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from auglens.saliency.explanation import Explanation, explain
+from auglens.saliency.hooks import frozen
 from auglens.saliency.layers import FEATURES, LAST_CONV, target_layer
 
 PREFIX = "network."
+SEVERAL = ("smoothgrad", "integrated_gradients")  # they run on changed images, whose own regions are others
 UNDEFINED = ("cam", "scorecam")  # one needs a linear head, the other's masked images have regions of their own
 
 
@@ -62,6 +64,10 @@ def explain_foreground(
 
     def images() -> Iterator[Tensor]:
         for batch, regions in batches:
+            if regions is None and method in SEVERAL:
+                like = next(model.parameters())
+                with frozen(model), torch.no_grad():
+                    regions = model(batch.to(like.device, like.dtype))[:, 0] > 0
             wrapped.regions = regions
             yield batch
 

@@ -35,5 +35,6 @@ def against_control(
             continue
         for aug, level in models.items():
             found = contrast(level, base, confidence)
-            rows.append((aug, control, score, method, found.difference, found.low, found.high, len(level), len(base)))
+            told = (found.difference, found.low, found.high, len(level), len(base))
+            rows.append((aug, control, score, method, *told))
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -124,6 +124,8 @@ def parse(aug: str) -> tuple[str, ...]:
             raise ValueError(
                 f"aug {aug!r}: {part} changes what the model was shown, un-augmented; put it first in the chain"
             )
+        if known()[part].mixes and "cutmix" in parts:
+            raise ValueError(f"aug {aug!r}: {part} and cutmix both paste a partner's pixels; name one of them")
         if parts.count(part) > 1:
             raise ValueError(f"aug {aug!r}: {part} stands there twice; name each part once")
     return parts
