@@ -345,6 +345,7 @@ def test_without_ones_own_specs_and_keys_are_what_they_were() -> None:
         "parts": [{"name": "equalize", "params": {"p": 1.0}}],
         "halves": 2,
         "streams": {"augmentation": None, "dropout": None, "init": 0, "order": 0},
+        "task": "classification",
     }
     cell, head = plan.cells[1], {"cell": "equalize-1", "aug": "equalize", "seed": 1}
     watched = {name: value for name, value in decides["train"].items() if name != "watch_test"}
@@ -355,6 +356,7 @@ def test_without_ones_own_specs_and_keys_are_what_they_were() -> None:
     maps = {"map_key": map_key, "train_key": key, "variant": "gradcam-predicted"}
     assert json.dumps(cell.maps) == json.dumps(head | maps | explains)
     study = vars(found.maps) | {"metrics": vars(found.measure), "score": vars(found.score)}
+    study |= {"robustness": vars(found.robustness)}
     assert plan.study_key == hash_values([plan.reference.train["train_key"], study])
     assert not {"own", "own_metrics"} & plan.index().keys()
     assert plan.measure == {"metrics": {}}

@@ -137,7 +137,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     prepare()
-    told = {"model": MODEL, "classes": CLASSES, "mean": MEAN, "std": STD}
+    told = {"task": "classification", "model": MODEL, "classes": CLASSES, "mean": MEAN, "std": STD}
     entries = []
     for cell in CELLS:
         spec = SPEC | ({"map_key": "n" * 64} if cell == "noise-1" else {})
@@ -383,7 +383,7 @@ def test_another_checkpoint_is_scored_anew(project: Path, monkeypatch: pytest.Mo
     compose("score.faithfulness=[]")
     score.run("equalize-1")
     other = build(ModelConfig(**MODEL), len(CLASSES), init_seed=12).state_dict()
-    told = {"model": MODEL, "classes": CLASSES, "mean": MEAN, "std": STD}
+    told = {"task": "classification", "model": MODEL, "classes": CLASSES, "mean": MEAN, "std": STD}
     artifacts.save_checkpoint(layout.checkpoint("equalize-2"), other, told)
     score.run("equalize-2")
     assert layout.sanity("equalize-2").read_bytes() != layout.sanity("equalize-1").read_bytes()
@@ -449,7 +449,11 @@ def test_scores_of_other_settings_or_other_maps_are_old(project: Path) -> None:
 
     write(layout.map_table("reference"), head)
     write(layout.scores("reference"), dict(score.attributes("m" * 64, settings.score)))
+    write(layout.robustness("reference"), dict(score.attributes("m" * 64, settings.robustness)))
     assert exchange.current(entry, index, settings)
+    for name, value in (("size", 9), ("images", None), ("parts", ("test",))):
+        other = replace(settings, robustness=replace(settings.robustness, **{name: value}))
+        assert not exchange.current(entry, index, other), name
     for name, value in (("steps", 4), ("seed", 9), ("images", None), ("methods", ("cam",)), ("least_mask", 0.1)):
         other = replace(settings, score=replace(settings.score, **{name: value}))
         assert not exchange.current(entry, index, other), name

@@ -233,8 +233,8 @@ def _in_batches(
         # Here nothing holds the tensors of the failed try any more.
         if len(some) == 1:
             raise ValueError(
-                f"active step: memory does not suffice to {doing[0]} one image{doing[2]}; use another method, a smaller"
-                " model.image_size or train.device=cpu"
+                f"active step: memory does not suffice to {doing[0]} one image{doing[2]}; use another method, a"
+                " smaller model.image_size or train.device=cpu"
             )
         memory.batch_size = len(some) // 2
         if rows.device.type == "cuda":
