@@ -32,12 +32,12 @@ def test_differences_are_paired_by_seed_and_have_students_interval() -> None:
     table = against_control(performance(VALUES), EXPLAINED).set_index(["aug", "score", "method"])
     paired = np.array([0.1, 0.05, 0.2])
     low, high = scipy_stats.t.interval(0.95, 2, paired.mean(), scipy_stats.sem(paired))
-    for score, method in (("accuracy", ""), ("f1", ""), ("iou_area", "gradcam")):
+    for score, method in (("accuracy", "performance"), ("f1", "performance"), ("iou_area", "gradcam")):
         row = table.loc[("ada", score, method)]
         assert row["difference"] == pytest.approx(paired.mean())
         assert (row["low"], row["high"]) == (pytest.approx(low), pytest.approx(high))
         assert (row["models"], row["against_models"]) == (3, 3)
-    blur = table.loc[("blur", "accuracy", "")]
+    blur = table.loc[("blur", "accuracy", "performance")]
     assert blur["difference"] == pytest.approx(0.4 - 0.6)
     assert np.isnan(blur["low"])
     assert blur["models"] == 1

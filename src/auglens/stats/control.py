@@ -10,6 +10,7 @@ from auglens.stats.summaries import score_names
 
 IDENTITY = "identity"
 CONFIDENCE = 0.95
+PERFORMANCE = "performance"  # where other rows name a map method
 COLUMNS = ["aug", "against", "score", "method", "difference", "low", "high", "models", "against_models"]
 
 
@@ -18,12 +19,14 @@ def against_control(
 ) -> pd.DataFrame:
     """One row per (aug, score, method): the mean over the aug's models minus that of the control's.
 
-    performance: rows of `performance`; explanations: of `scores_by_model`, method "" for performance; distinct
-    replicates. Paired by seed where two or more seeds are shared and they are all of the smaller side's, else
-    Welch's; low, high: Student's interval over models, NaN with one on either side. models, against_models: how
-    many have the score. Empty where the study has no such control.
+    performance: rows of `performance`; explanations: of `scores_by_model`; method is `PERFORMANCE` for the
+    former; distinct replicates. Paired by seed where two or more seeds are shared and they are all of the smaller
+    side's, else Welch's; low, high: Student's interval over models, NaN with one on either side. models,
+    against_models: how many have the score. Empty where the study has no such control.
     """
-    long = performance.melt(["aug", "seed"], list(score_names(performance)), "score", "value").assign(method="")
+    long = performance.melt(["aug", "seed"], list(score_names(performance)), "score", "value").assign(
+        method=PERFORMANCE
+    )
     scored = explanations[["aug", "seed", "method", "score", "mean"]].rename(columns={"mean": "value"})
     table = pd.concat([long, scored], ignore_index=True) if len(scored) else long
     table = table[np.isfinite(table["value"].astype(np.float64))]
