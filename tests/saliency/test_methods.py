@@ -15,8 +15,7 @@ from torch.nn.functional import interpolate
 from auglens import compat
 from auglens.config import ModelConfig
 from auglens.models import build
-from auglens.own import names
-from auglens.saliency import METHODS, explain, finish, target_layer
+from auglens.saliency import METHODS, explain, finish, names, target_layer
 from auglens.saliency.methods import OF_LAYER, OF_PIXELS
 from auglens.saliency.pixels import SMOOTHGRAD_DRAWS, SMOOTHGRAD_NOISE
 from auglens.saliency.scorecam import ScoreCam
