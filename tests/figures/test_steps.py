@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 import warnings
@@ -11,14 +10,15 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import rc_context, rcParams
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from tests.figures.drawn import saved
 
 from auglens import figures
-from auglens.figures import SAVE_RC, SVG_METADATA, alt_text
+from auglens.figures import alt_text
 from auglens.stats import window_iou
 
 NAN = float("nan")
@@ -88,13 +88,6 @@ FIGURES: dict[str, tuple[Callable[[], Figure], list[str], str]] = {
         "the images.",
     ),
 }  # fmt: skip
-
-
-def saved(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    with rc_context(SAVE_RC):
-        figure.savefig(buffer, format="svg", metadata=SVG_METADATA)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from auglens import rng
 from auglens.active.changes import CHANGES, WORDS, Shown
 from auglens.active.windows import at_pixels, stands_out
+from auglens.batch_size import is_out_of_memory
 from auglens.data.augmentations.mixing import partners
 from auglens.data.augmentations.schema import Part, known
 from auglens.data.views import View, to_unit
@@ -224,7 +225,7 @@ def _in_batches(
         try:
             found = apply(some)
         except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
-            if not out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         if found is not None:
             parts.append(found)
@@ -241,11 +242,6 @@ def _in_batches(
             torch.cuda.empty_cache()
         memory.say(f"memory ran out {doing[1]} {len(some)} images at once: going on with {memory.batch_size}")
     return torch.cat(parts)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    told = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in told
 
 
 def _explain(

@@ -5,6 +5,7 @@ Every figure carries its alt text: `alt_text(figure)`. To save the same bytes tw
 
 from auglens.figures.bias import bias_bars, mean_maps
 from auglens.figures.cells import CellPictures
+from auglens.figures.control import equal_steps
 from auglens.figures.correlations import correlation_heatmap, correlation_heatmaps, pair_counts_chart
 from auglens.figures.distributions import metric_boxes, segment_boxes
 from auglens.figures.divergence import divergence_forest, divergence_scatter
@@ -42,6 +43,7 @@ __all__ = [
     "direct_heat",
     "divergence_forest",
     "divergence_scatter",
+    "equal_steps",
     "erasing_maps",
     "extreme_grid",
     "factor_panels",

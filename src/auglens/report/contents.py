@@ -185,6 +185,11 @@ SECTIONS: tuple[tuple[str, str, str, tuple[Shown, ...]], ...] = (
         "Scores on the test images.",
         (
             Shown("comparison", "performance.svg", "Mean over seeds, a dot per model, the reference dashed."),
+            Shown(
+                "comparison",
+                "equal_steps.svg",
+                "Difference from identity, which makes as many steps on copies; shaded: other controls.",
+            ),
             Shown("comparison", "curves.svg", "Training: validation solid, training dashed."),
         ),
     ),

@@ -186,6 +186,8 @@ def run() -> None:
         tables = make_tables(table, averaged, values, names, collected.further, len(classes))
         tables["equal_steps"] = stats.against_control(tables["performance"], scored["scores_models"])
         found = make_figures(averaged, values, tables, names)
+        if len(tables["equal_steps"]):
+            found["equal_steps.svg"] = partial(figures.equal_steps, tables["equal_steps"])
         drawings.add(found)
         seeds: dict[str, int] = {}
         for aug, seed in collected.models():

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from auglens.stats.influence import contrast
+from auglens.stats.seeds import WITHOUT_SECOND_HALF
 from auglens.stats.summaries import score_names
 
 IDENTITY = "identity"
@@ -17,7 +18,8 @@ COLUMNS = ["aug", "against", "score", "method", "difference", "low", "high", "mo
 def against_control(
     performance: pd.DataFrame, explanations: pd.DataFrame, control: str = IDENTITY, confidence: float = CONFIDENCE
 ) -> pd.DataFrame:
-    """One row per (aug, score, method): the mean over the aug's models minus that of the control's.
+    """One row per (aug, score, method): the mean over the aug's models minus that of the control's; without those
+    that have no second half, and so fewer steps.
 
     performance: rows of `performance`; explanations: of `scores_by_model`; method is `PERFORMANCE` for the
     former; distinct replicates. Paired by seed where two or more seeds are shared and they are all of the smaller
@@ -37,6 +39,8 @@ def against_control(
         if base is None:
             continue
         for aug, level in models.items():
+            if aug in WITHOUT_SECOND_HALF:
+                continue
             found = contrast(level, base, confidence)
             told = (found.difference, found.low, found.high, len(level), len(base))
             rows.append((aug, control, score, method, *told))

@@ -58,6 +58,7 @@ PERFORMANCE = _by_name(
     Score("hausdorff", "Hausdorff distance", True, 1, "pixels"),
     Score("sensitivity", "Sensitivity"),
     Score("specificity", "Specificity"),
+    Score("found", "Found (Dice ≥ 0.5)"),
     Score("robustness.accuracy", "Accuracy with erased pixels"),
     Score("robustness.consistency", "Consistency with erased pixels"),
     Score("robustness.dice", "Dice with erased pixels"),

@@ -15,6 +15,7 @@ from auglens.stats.grid import CELL, codes_of, grid_of, mean_of_finite
 
 REFERENCE = "reference"
 CONTROLS = ("identity", "noise", "reseed")
+WITHOUT_SECOND_HALF = (REFERENCE, "reseed")  # half as many gradient steps as every aug
 
 # A raw map whose range is below this share of the study's median range is flat: rescaling to [0, 1] shows
 # it in full contrast all the same.

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from itertools import combinations_with_replacement
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import rc_context, rcParams
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import linkage
+from tests.figures.drawn import saved
 
 from auglens import figures
-from auglens.figures import SAVE_RC, SVG_METADATA, alt_text
+from auglens.figures import alt_text
 
 NAN = float("nan")
 CONTROLS = ("identity", "noise", "reseed")
@@ -188,13 +188,6 @@ FIGURES: dict[str, tuple[Callable[[Tables], Figure], list[str], list[str]]] = {
         ["MAD: affine 0.00 to reseed 0.12 (mean map 0.25, centre 0.31)"],
     ),
 }  # fmt: skip
-
-
-def saved(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    with rc_context(SAVE_RC):
-        figure.savefig(buffer, format="svg", metadata=SVG_METADATA)
-    return buffer.getvalue()
 
 
 def points(axes: Axes) -> dict[tuple[float, float], tuple[str, bool]]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,12 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import rc_context, rcParams
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from tests.figures.drawn import saved
 
 from auglens import figures
-from auglens.figures import SAVE_RC, SVG_METADATA, alt_text
+from auglens.figures import alt_text
 from auglens.metrics import confusion_matrix, map_metric_names
 from auglens.stats import (
     average_seeds,
@@ -186,13 +186,6 @@ FIGURES: dict[str, tuple[Callable[[], Figure], list[str], str]] = {
         "6 sample images, untouched and under each aug: affine, cutmix, ",
     ),
 }  # fmt: skip
-
-
-def saved(figure: Figure, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    with rc_context(SAVE_RC):
-        figure.savefig(buffer, format=kind, dpi=60, metadata=SVG_METADATA if kind == "svg" else None)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,13 +9,14 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import rc_context, rcParams
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from tests.figures.drawn import saved
 
 from auglens import figures
-from auglens.figures import SAVE_RC, SVG_METADATA, alt_text
+from auglens.figures import alt_text
 from auglens.figures.style import BLACK, BLUE, GREY
 
 NAN = float("nan")
@@ -87,13 +87,6 @@ FIGURES: dict[str, tuple[Callable[[], Figure], list[str], list[str]]] = {
         ["8 × 8 cells, a map per aug. The cell that costs most, test: reference -0.2 (row 5, column 5) to"],
     ),
 }  # fmt: skip
-
-
-def saved(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    with rc_context(SAVE_RC):
-        figure.savefig(buffer, format="svg", metadata=SVG_METADATA)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("name", FIGURES)
