@@ -34,6 +34,20 @@ def test_every_profile_composes_with_every_data_set(profile: str, data: str) -> 
     assert found.data.name == (data or {"quick": "shapes"}.get(profile, "cifar10"))
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "conf/profile").glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_a_profile_says_is_what_comes_out(path: Path) -> None:
+    def check(said: Any, found: Any, where: str) -> None:
+        for name, value in said.items():
+            if isinstance(value, dict):
+                check(value, found[name], f"{where}.{name}")
+            else:
+                assert found[name] == value, f"{where}.{name}"
+
+    said = yaml.safe_load(path.read_text())
+    said.pop("defaults")
+    check(said, yaml.safe_load(composed([f"profile={path.stem}"], ROOT / "conf")), path.stem)
+
+
 def test_the_paper_profile_is_the_published_protocol() -> None:
     found = config.from_mapping(yaml.safe_load(composed(["profile=paper"], ROOT / "conf")))
     train = found.train

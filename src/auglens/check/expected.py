@@ -15,7 +15,7 @@ from auglens.check.values import BETTER, DEFAULTS, Number, Report, Tolerance, To
 
 FORMAT = 1
 # Parts of params.yaml that make a study what it is; another aug or seed leaves the others comparable.
-STUDY = ("data", "model", "train", "streams", "maps", "measure")
+STUDY = ("data", "model", "train", "classic", "streams", "maps", "measure")
 RECORDED = (*STUDY, "aug", "seeds")
 FINGERPRINT = ("study_key", "reference_train_key", "variant")
 
