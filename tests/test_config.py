@@ -88,6 +88,12 @@ CASES = [
     ("aug.gaussian_blur.sigmas", [1, 2], "sigma"),
     ("train.epoch", 3, "parameter train.epoch: unknown; did you mean train.epochs?"),
     ("trian", {}, "parameter trian: unknown; did you mean train?"),
+    ("aug.ada", 5, "parameter aug.ada: expected a mapping, or names as the name, got 5"),
+    ("aug.name", ["ada"], "parameter aug.name: expected a mapping, or names as the name, got ['ada']"),
+    ("aug.ada_gradcam", {"method": "gradient"}, "parameter aug.ada_gradcam.steps: missing"),
+    ("classic.from_epochs", 5, "parameter classic.from_epochs: expected a mapping, or chain or from_epoch"),
+    ("classic.affin", {"degrees": 3}, "parameter classic.affin: unknown; did you mean affine?"),
+    ("robustness.parts", ["test", "test"], "parameter robustness.parts: expected each part once"),
 ]
 
 
@@ -103,6 +109,27 @@ def test_a_bad_value_is_named_in_one_line(values: dict[str, Any], key: str, valu
         config.from_mapping(changed)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_says_its_method_has_no_other(values: dict[str, Any]) -> None:
+    changed = copy.deepcopy(values)
+    changed["aug"]["ada_gradcam"] = changed["aug"]["ada"] | {"method": "gradient"}
+    with pytest.raises(ValueError, match="method") as caught:
+        config.from_mapping(changed)
+    told = "parameter aug.ada_gradcam.method: expected gradcam, which the name says, got 'gradient'"
+    assert str(caught.value).startswith(told)
+    changed["aug"]["ada_gradcam"]["method"] = "gradcam"
+    assert config.from_mapping(changed)
+
+
+@pytest.mark.parametrize(("own", "shown"), [(False, "ada"), (True, "ada_gradcam")])
+def test_steps_that_are_too_late_are_named_where_they_stand(values: dict[str, Any], own: bool, shown: str) -> None:
+    changed = copy.deepcopy(values)
+    changed["aug"]["names"] = ["ada_gradcam"]
+    late = {"steps": [99], "method": "gradcam"}
+    changed["aug"][shown] = changed["aug"]["ada"] | late
+    with pytest.raises(ValueError, match=rf"^parameter aug\.{shown}\.steps: expected steps before train\.epochs"):
+        config.from_mapping(changed)
 
 
 METHODS = (

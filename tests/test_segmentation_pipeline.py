@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,30 @@ import torch
 import yaml
 from skimage.metrics import hausdorff_distance
 
-from auglens import artifacts
+from auglens import artifacts, config
 from auglens.config import ModelConfig
 from auglens.data.views import View, to_unit
 from auglens.metrics.segmentation import border
 from auglens.models import build, load_weights
+from auglens.saliency.foreground import Foreground
 from auglens.stages import (
     analyse,
     augs,
     collect,
     compare,
+    erasing,
     explain,
+    fitting,
     layout,
     measure,
     plan,
     prepare,
     report,
     score,
+    scoring,
     train,
 )
+from auglens.stages.selecting import chosen
 
 ROOT = Path(__file__).parents[1]
 CELLS = ("reference", "ada_gradcam-1", "ada_gradient-1", "cutmix-1", "identity-1")
@@ -205,3 +211,72 @@ def test_equal_seeds_give_equal_bytes(project: Path, tmp_path: Path) -> None:
     train.run("ada_gradcam-1")
     for path, data in before.items():
         assert path.read_bytes() == data
+
+
+def test_layers_are_randomised_with_one_region_explained(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each randomised network would say another foreground; the whole image, where it says none."""
+    prepared = artifacts.load_prepared(layout.SPLITS)
+    spec = artifacts.load_json(layout.maps_spec("ada_gradcam-1"))
+    settings = replace(config.load().score, faithfulness=(), methods=())
+    given: list[torch.Tensor] = []
+
+    def look(model: Foreground, fresh: Foreground, images: torch.Tensor, **more: Any) -> list[Any]:
+        assert model.regions is not None
+        assert more["batch_size"] == len(images)
+        given.append(model.regions)
+        return []
+
+    monkeypatch.setattr(scoring, "sanity_maps", look)
+    monkeypatch.setattr(scoring.metrics, "sanity_check", list)
+    scoring.run("ada_gradcam-1", spec, settings)
+    scoring.run("ada_gradcam-1", spec | {"target": "true"}, settings)
+    predicted, true = given
+    rows = chosen(len(prepared.test), None, images=settings.images, least_mask=0)
+    rows = rows[chosen(len(rows), None, images=settings.sanity_images, least_mask=0)]
+    assert torch.equal(predicted, torch.from_numpy(said("ada_gradcam-1", prepared.images[prepared.test[rows]])))
+    assert torch.equal(true, torch.from_numpy(np.array(prepared.masks)[prepared.test[rows]] > 0))
+
+
+def test_nothing_there_and_nothing_said_is_right(project: Path) -> None:
+    maps = artifacts.load_maps(layout.maps("identity-1", "gradcam-predicted"))
+    assert maps.predicted is not None
+    assert maps.truth is not None
+    predicted, truth = maps.predicted.copy(), maps.truth.copy()
+    predicted[:2], truth[1:3] = 0, 0
+    truth[0], predicted[2] = 255, 255
+    told = measure.describe(replace(maps, predicted=predicted, truth=truth), np.ones(len(truth), np.int64))
+    assert np.isnan(told["dice"][1])
+    assert told["correct"][:3].tolist() == [False, True, False]
+
+
+def test_equal_models_are_one_replicate_and_a_count_nobody_made_is_missing(project: Path) -> None:
+    curves = pd.read_csv(layout.CURVES)
+    again = curves[curves["aug"] == "ada_gradcam"].assign(seed=2, cell="ada_gradcam-2")
+    shutil.copy(layout.steps("ada_gradcam-1"), layout.STEPS / "ada_gradcam-2.npz")
+    cells = {(cell.rpartition("-")[0] or cell, int(cell.rpartition("-")[2])) for cell in CELLS[1:]}
+    checkpoints = {(aug, seed): f"{aug}" for aug, seed in cells} | {("ada_gradcam", 2): "ada_gradcam"}
+    prepared = artifacts.load_prepared(layout.SPLITS)
+    tables, _ = erasing.of_steps(pd.concat([curves, again]), checkpoints, prepared)
+    iou = tables["windows"].set_index(["step", "aug_a", "aug_b"])["iou"]
+    assert np.isnan(iou[1, "ada_gradcam", "ada_gradcam"])  # not 1: there is just one model
+    two, _ = erasing.of_steps(pd.concat([curves, again]), checkpoints | {("ada_gradcam", 2): "another"}, prepared)
+    assert two["windows"].set_index(["step", "aug_a", "aug_b"])["iou"][1, "ada_gradcam", "ada_gradcam"] == 1
+    assert tables["steps"]["wrong"].isna().all()
+    assert tables["steps"]["made"].eq(48).all()
+    (layout.STEPS / "ada_gradcam-2.npz").unlink()
+
+
+def test_what_no_part_draws_from_does_not_keep_first_epochs_apart(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = artifacts.load_json(layout.train_spec("ada_gradient-1"))
+    spec["streams"] |= {"augmentation": 77}
+    spec["train_key"] = "0" * 64
+    work = project / "work"
+    work.mkdir()
+    fitting.run("ada_gradient-1", spec, work, work / "finished.safetensors")
+    assert "its first 1 epochs are those of another cell: taken over" in capsys.readouterr().out
+    _, told = artifacts.load_checkpoint(work / "finished.safetensors")
+    assert "train_key" not in told
+    # equal weights are one file, whoever trained them
+    assert (work / "finished.safetensors").read_bytes() == layout.checkpoint("ada_gradient-1").read_bytes()

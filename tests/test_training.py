@@ -361,8 +361,8 @@ def test_an_interrupted_training_with_bottleneck_dropout_and_l1_goes_on_to_the_s
     whole = fit(with_bottleneck(), data, data, VIEW, CLASSIFICATION, config, recipe, test=data)
     first = replace(config, epochs=1)
     state = fit(with_bottleneck(), data, data, VIEW, CLASSIFICATION, first, recipe, test=data)
-    fitting.save_state(tmp_path / "state.pt", state)
-    state = fitting.load_state(tmp_path / "state.pt")
+    fitting.save_state(tmp_path, state)
+    state = fitting.load_state(tmp_path, torch.device("cpu"))
     rest = fit(with_bottleneck(), data, data, VIEW, CLASSIFICATION, config, recipe, test=data, state=state)
     assert same(whole.model, rest.model)
     assert same(whole.best, rest.best)
@@ -425,8 +425,8 @@ def test_seconds_go_on_counting_where_a_training_was_interrupted(
     )
     first = run(2)
     assert first.seconds == 2
-    fitting.save_state(tmp_path / "state.pt", first)
-    loaded = fitting.load_state(tmp_path / "state.pt")
+    fitting.save_state(tmp_path, first)
+    loaded = fitting.load_state(tmp_path, torch.device("cpu"))
     assert loaded is not None
     assert run(3, loaded).seconds == 3
     assert run(2, loaded).seconds == 2
@@ -434,10 +434,10 @@ def test_seconds_go_on_counting_where_a_training_was_interrupted(
 
 def test_a_state_without_seconds_is_read_as_one_of_none(data: LabelledImages, tmp_path: Path) -> None:
     state = fit(model(), data, data, VIEW, CLASSIFICATION, replace(CONFIG, epochs=1), ALONE)
-    fitting.save_state(tmp_path / "state.pt", state)
+    fitting.save_state(tmp_path, state)
     values = torch.load(tmp_path / "state.pt", weights_only=True)
     del values["seconds"]
     torch.save(values, tmp_path / "state.pt")
-    loaded = fitting.load_state(tmp_path / "state.pt")
+    loaded = fitting.load_state(tmp_path, torch.device("cpu"))
     assert loaded is not None
     assert (loaded.epoch, loaded.seconds, loaded.history) == (1, 0.0, state.history)

@@ -68,7 +68,7 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None]:
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         images, weight = context.saved_tensors
         stride, padding, dilation, groups = context.how
         back = None
@@ -86,12 +86,11 @@ class _Convolution(torch.autograd.Function):
                 groups,
                 (True, False, False),
             )[0]
+        if not context.needs_input_grad[1]:  # while a step explains
+            return back, None, None
         kernel = tuple(weight.shape[2:])
-        return (
-            back,
-            weight_gradient(images, gradient, kernel, stride, padding, dilation, depthwise=groups > 1),
-            None,
-        )
+        found = weight_gradient(images, gradient, kernel, stride, padding, dilation, depthwise=groups > 1)
+        return back, found, None
 
 
 def _pays(layer: nn.Conv2d, images: Tensor) -> bool:

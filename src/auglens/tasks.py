@@ -36,7 +36,7 @@ class Task:
     scores(outputs, truth) → per-image float64 tensors [B] by name, NaN where undefined; `loss` and `accuracy` are
     among them;
     predict(outputs) → what the model says per image: int64 [B], or bool [B,S,S];
-    overall(outputs, truth) → scores of a whole set by name, those that are no means over its images;
+    overall(outputs, truth) → scores of a whole set by name, where some are no means over its images;
     segments: the truth is masks.
     """
 
@@ -45,7 +45,7 @@ class Task:
     accuracy: Callable[[Tensor, Tensor], Tensor]
     scores: Callable[[Tensor, Tensor], dict[str, Tensor]]
     predict: Callable[[Tensor], Tensor]
-    overall: Callable[[Tensor, Tensor], dict[str, float]]
+    overall: Callable[[Tensor, Tensor], dict[str, float]] | None = None
     segments: bool = False
 
 
@@ -121,18 +121,12 @@ def _segmentation_scores(outputs: Tensor, masks: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _segmentation_overall(outputs: Tensor, masks: Tensor) -> dict[str, float]:
-    found = _segmentation_scores(outputs, masks)
-    return {name: found[name].nanmean().item() for name in ("accuracy", "dice")}
-
-
 SEGMENTATION = Task(
     name="segmentation",
     loss=lambda outputs, batch: _pixel_losses(outputs[:, 0], _masks_of(batch)).mean(),
     accuracy=_segmentation_accuracy,
     scores=_segmentation_scores,
     predict=lambda outputs: outputs[:, 0] > 0,
-    overall=_segmentation_overall,
     segments=True,
 )
 TASKS = {task.name: task for task in (CLASSIFICATION, SEGMENTATION)}

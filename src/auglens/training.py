@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from auglens import rng
 from auglens.active import specs as active
-from auglens.active.step import Made, Memory, Step, Training, make
+from auglens.active.step import LARGEST, Made, Memory, Step, Training, make
 from auglens.batches import LabelledImages, Recipe, batches
 from auglens.config import TrainConfig
 from auglens.convolution import quick_gradients
@@ -44,6 +44,8 @@ class State:
     seconds: float = 0.0
     made: Made | None = None  # what a saliency-driven aug put into the second half
     steps: tuple[Step, ...] = ()  # and what it did so far
+    explained_at_once: int = LARGEST  # images; fewer where memory ran out
+    device: str = "cpu"  # kind of device that came this far
 
 
 @torch.inference_mode()
@@ -75,6 +77,8 @@ def _evaluated(data: LabelledImages, task: Task) -> list[slice]:
 @torch.inference_mode()
 def watch(model: nn.Module, data: LabelledImages, view: View, task: Task) -> dict[str, float]:
     """The task's overall scores of `data`, the model in evaluation mode."""
+    if task.overall is None:
+        return {name: value for name, value in evaluate(model, data, view, task).items() if name != "loss"}
     model.eval()
     cuts = _evaluated(data, task)
     outputs = torch.cat([model(view(to_unit(data.images[cut]))) for cut in cuts])
@@ -178,7 +182,8 @@ def fit(
     on_epoch is called with the state after every epoch (save it, show it); on_images with the size of every
     batch; say with what a saliency-driven aug has to tell. test: scored after every epoch where
     `config.watch_test` asks for it; it chooses nothing. Returns the last state; `best` holds the tensors of the
-    best epoch. ValueError on a non-finite loss.
+    best epoch: of a saliency-driven aug of those after its first step, before which it is no aug of its own.
+    ValueError on a non-finite loss.
     """
     if config.watch_test and test is None:
         raise ValueError(
@@ -188,7 +193,7 @@ def fit(
     device = train.labels.device
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = state or State()
-    before, memory = state.seconds, Memory(say=say)
+    before, memory = state.seconds, Memory(state.explained_at_once, say)
     if config.select not in (names := [f"validation_{name}" for name in ("accuracy", "loss", *_further(task))]):
         raise ValueError(
             f"train.select: expected one of {', '.join(names)} for a {task.name}, got {config.select}; correct it"
@@ -200,9 +205,10 @@ def fit(
         if state.epoch:
             model.load_state_dict(state.model)
             optimizer.load_state_dict(state.optimizer)
+        part = recipe.active
         for epoch in range(state.epoch, config.epochs):
             row: dict[str, float] = {"epoch": epoch + 1}
-            part = recipe.active
+            first = part is not None and epoch == active.first_step(part.params["steps"])
             if part is not None and active.due(part.params["steps"], epoch):
                 made, step = make(
                     model, Training(train.images, train.labels, train.masks), view, task, part, layer=recipe.layer,
@@ -215,7 +221,7 @@ def fit(
             if config.watch_test and test is not None:
                 row |= {f"test_{k}": v for k, v in watch(model, test, view, task).items()}
             now = {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
-            best = not state.history or _better(config, row, state.history[state.best_epoch - 1])
+            best = first or not state.history or _better(config, row, state.history[state.best_epoch - 1])
             state = replace(
                 state,
                 epoch=epoch + 1,
@@ -224,6 +230,8 @@ def fit(
                 best=now if best else state.best,
                 best_epoch=epoch + 1 if best else state.best_epoch,
                 history=(*state.history, row),
+                explained_at_once=memory.batch_size,
+                device=device.type,
                 seconds=before + time.perf_counter() - started,
             )
             on_epoch(state)

@@ -25,8 +25,7 @@ def shown(count: int = 6, height: int = 20, width: int = 24, *, seed: int = 0, m
     images = torch.randint(0, 256, (count, 3, height, width), generator=generator, dtype=torch.uint8)
     maps = torch.rand(count, height, width, generator=generator)
     masks = torch.rand(count, height, width, generator=generator) < 0.3
-    labels = torch.randint(0, 4, (count,), generator=generator)
-    return Shown(images, maps, labels, masks if masked else None)
+    return Shown(images, maps, masks if masked else None)
 
 
 def drawn(count: int, seed: int = 0) -> np.ndarray:
@@ -44,7 +43,7 @@ def changed(name: str, given: Shown, partner: Shown | None, words: np.ndarray, p
     assert made.where.dtype == torch.bool
     assert made.where.shape == given.maps.shape
     assert made.partner_weight.dtype == torch.float32
-    assert made.partner_weight.shape == given.labels.shape
+    assert made.partner_weight.shape == (len(given.images),)
     assert (made.masks is None) == (given.masks is None)
     if made.masks is not None:
         assert made.masks.dtype == torch.bool
@@ -52,7 +51,7 @@ def changed(name: str, given: Shown, partner: Shown | None, words: np.ndarray, p
 
 
 def parts_of(given: Shown) -> list[Tensor | None]:
-    return [given.images, given.maps, given.labels, given.masks]
+    return [given.images, given.maps, given.masks]
 
 
 def test_names_and_their_changes() -> None:
@@ -68,7 +67,7 @@ def test_an_erased_window_by_hand() -> None:
     maps = torch.tensor([[[0.0, 1, 2], [0, 5, 4], [0, 0, 1]]])  # the upper right window: 12
     masks = torch.zeros(1, 3, 3, dtype=torch.bool)
     masks[0, 1, 1] = masks[0, 2, 0] = True
-    given = Shown(images, maps, torch.tensor([0]), masks)
+    given = Shown(images, maps, masks)
     made = changed("ada", given, None, drawn(1), parameters("ada", window=2))
     assert made.images[0, 0].tolist() == [[1, 0, 0], [4, 5, 0], [7, 8, 9]]
     assert made.images[0, 2].tolist() == [[19, 0, 0], [22, 23, 0], [25, 26, 27]]
@@ -105,7 +104,7 @@ def test_erased_windows_pixel_by_pixel(window: int, spare: bool, masked: bool, f
 
 def test_a_window_wholly_of_the_object_is_left() -> None:
     given = shown(2)
-    given = Shown(given.images, given.maps, given.labels, torch.ones_like(given.masks))
+    given = Shown(given.images, given.maps, torch.ones_like(given.masks))
     made = changed("ada", given, None, drawn(2), parameters("ada", window=7))
     assert torch.equal(made.images, given.images)
 
@@ -115,7 +114,7 @@ def test_weakened_pixels_by_hand() -> None:
     images = torch.tensor(
         [[[100, 200], [201, 254]], [[0, 1], [3, 8]], [[255, 255], [255, 255]]], dtype=torch.uint8
     )
-    given = Shown(images[None], maps, torch.tensor([1]), None)
+    given = Shown(images[None], maps, None)
     made = changed("proxy_attention", given, None, drawn(1), parameters("proxy_attention"))
     # 0.5 · 0.5 · 200 = 50; 0.5 · 0.75 · 201 = 75.4; 0.5 · 254 = 127; 0.25, 1.1 and 4; 63.75, 95.6 and 127.5
     assert made.images[0, 0].tolist() == [[100, 50], [75, 127]]
@@ -131,7 +130,7 @@ def test_weakened_pixels_by_hand() -> None:
 def test_weakened_pixels_one_by_one(threshold: float, weight: float, scale: float, shift: float) -> None:
     """Raw maps of any range: the finished one is what is multiplied by."""
     given = shown()
-    given = Shown(given.images, given.maps * scale + shift, given.labels, given.masks)
+    given = Shown(given.images, given.maps * scale + shift, given.masks)
     params = parameters("proxy_attention", threshold=threshold, image_weight=weight)
     made = changed("proxy_attention", given, None, drawn(6), params)
     for index in range(6):
@@ -154,7 +153,7 @@ def test_patches_around_the_partners_peak(alpha: float, label: str, masked: bool
     given, partner = (shown(12, height, width, seed=seed, masked=masked) for seed in (1, 2))
     ties = torch.randint(0, 3, partner.maps.shape, generator=torch.Generator().manual_seed(3)).float()
     ties[:6] = partner.maps[:6]
-    partner = Shown(partner.images, ties, partner.labels, partner.masks)
+    partner = Shown(partner.images, ties, partner.masks)
     words = drawn(12, seed=5)
     made = changed("saliencymix", given, partner, words, parameters("saliencymix", alpha=alpha, label=label))
     shares = stats.beta.ppf(words[:, 0], alpha, alpha)
@@ -224,7 +223,7 @@ def test_pasted_cells(sides: tuple[int, int], grid: int, tied: bool, label: str)
         coarse[1:, :] = (torch.arange(sides[0])[:, None] >= torch.arange(sides[1])).float()
         coarse[2] = 1 - coarse[2]
         coarse[3, :] = torch.arange(sides[1]) // 9  # whole columns alike
-        partner = Shown(partner.images, coarse, partner.labels, partner.masks)
+        partner = Shown(partner.images, coarse, partner.masks)
     for cells in {1, min(6, grid * grid), grid * grid}:
         params = parameters("attentive_cutmix", grid=grid, cells=cells, label=label)
         made = changed("attentive_cutmix", given, partner, drawn(5), params)
@@ -241,8 +240,8 @@ def test_pasted_cells(sides: tuple[int, int], grid: int, tied: bool, label: str)
 def test_pasted_cells_by_hand() -> None:
     images, others = torch.zeros(1, 3, 4, 4, dtype=torch.uint8), torch.full((1, 3, 4, 4), 9, dtype=torch.uint8)
     maps = torch.tensor([[[8.0, 0, 1, 1], [0, 0, 1, 1], [3, 3, 2, 2], [3, 3, 2, 2]]])  # means 2, 1, 3, 2
-    given = Shown(images, torch.zeros(1, 4, 4), torch.tensor([0]), None)
-    partner = Shown(others, maps, torch.tensor([1]), None)
+    given = Shown(images, torch.zeros(1, 4, 4), None)
+    partner = Shown(others, maps, None)
     params = parameters("attentive_cutmix", grid=2, cells=2)
     made = changed("attentive_cutmix", given, partner, drawn(1), params)
     assert made.images[0, 1].tolist() == [[9, 9, 0, 0], [9, 9, 0, 0], [9, 9, 0, 0], [9, 9, 0, 0]]

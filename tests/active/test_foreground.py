@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import deepcopy
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 from tests.active.oracles import pictures, segmenter
 from torch import Tensor, nn
 
-from auglens.saliency.foreground import explain_foreground, foreground_layer
+from auglens.saliency import Explanation
+from auglens.saliency.foreground import Foreground, explain_foreground, foreground_layer
 
 FIVE = ("gradient", "inputxgradient", "guided_backprop", "gradcam", "guided_gradcam")
 SIDE = 32
@@ -173,6 +175,22 @@ def test_methods_that_are_not_defined_for_it(unet: nn.Module, method: str) -> No
     with pytest.raises(ValueError, match=method) as caught:
         explain_foreground(unet, [(images(), None)], method=method)
     assert str(caught.value) == f"maps.method: {method} is not defined for a segmentation; use gradcam"
+
+
+@pytest.mark.parametrize("method", ["gradcam", "smoothgrad"])
+def test_regions_go_where_the_model_is(unet: nn.Module, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = deepcopy(unet).to("meta")
+    found: list[str] = []
+
+    def look(model: Foreground, batches: Iterable[Tensor], **more: object) -> Explanation:
+        for _ in batches:
+            assert model.regions is not None
+            found.append(model.regions.device.type)
+        return Explanation(np.zeros((5, 4, 4), np.float32), np.zeros((5, 1), np.float32), np.zeros(5, np.int64))
+
+    monkeypatch.setattr("auglens.saliency.foreground.explain", look)
+    explain_foreground(away, [(images(), regions())], method=method)
+    assert found == ["meta"]
 
 
 def test_the_layer_by_its_own_name(unet: nn.Module) -> None:

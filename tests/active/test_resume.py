@@ -16,6 +16,7 @@ from auglens.batches import LabelledImages, Recipe
 from auglens.config import TrainConfig
 from auglens.data.augmentations import Part
 from auglens.data.views import View
+from auglens.saliency import explain
 from auglens.stages.fitting import load_state, save_state
 from auglens.tasks import CLASSIFICATION, SEGMENTATION, Task
 from auglens.training import State, fit
@@ -30,6 +31,7 @@ CONFIG = TrainConfig(
     device="cpu",
     precision="fp32",
 )
+CPU = torch.device("cpu")
 SMALL = View(32, VIEW.mean, VIEW.std)
 
 
@@ -87,8 +89,8 @@ def test_interrupted_after_every_epoch_it_ends_with_the_same_bytes(
             training, one, task, config=replace(CONFIG, epochs=epoch), state=state, on_epoch=states.append
         )
         assert [one.epoch for one in states] == [epoch]
-        save_state(tmp_path / "state.pt", states[-1])
-        state = load_state(tmp_path / "state.pt")
+        save_state(tmp_path, states[-1])
+        state = load_state(tmp_path, CPU)
         assert state is not None
         assert equal(replace(state, seconds=0.0), replace(states[-1], seconds=0.0))
     assert state is not None
@@ -131,5 +133,55 @@ def load_copy(state: State) -> State:
 
 def test_a_damaged_state_is_none(tmp_path: Path) -> None:
     (tmp_path / "state.pt").write_bytes(b"PK\x03\x04 not a state")
-    assert load_state(tmp_path / "state.pt") is None
-    assert load_state(tmp_path / "absent.pt") is None
+    assert load_state(tmp_path, CPU) is None
+    assert load_state(tmp_path / "absent", CPU) is None
+
+
+def test_a_state_whose_step_is_lost_is_none(training: Training, tmp_path: Path,
+                                            capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    one, task = CASES["ada, half of them, kept"]
+    trained(training, one, task, on_epoch=lambda state: save_state(tmp_path, state))
+    assert load_state(tmp_path, CPU) is not None
+    (step,) = tmp_path.glob("step_*.pt")  # the earlier ones are gone
+    step.unlink()
+    assert load_state(tmp_path, CPU) is None
+    assert "is damaged; training starts anew" in capsys.readouterr().out
+
+
+def test_a_state_of_another_kind_of_device_is_none(training: Training, tmp_path: Path,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    one, task = CASES["ada, half of them, kept"]
+    save_state(tmp_path, trained(training, one, task, config=replace(CONFIG, epochs=1)))
+    assert load_state(tmp_path, torch.device("cuda")) is None
+    assert "is of cpu; training starts anew on cuda" in capsys.readouterr().out
+
+
+def test_where_memory_ran_out_before_as_few_are_explained_after(
+    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, task = CASES["ada, half of them, kept"]
+    state = trained(training, one, task, config=replace(CONFIG, epochs=1))
+    save_state(tmp_path, replace(state, explained_at_once=3))
+    seen: list[int] = []
+
+    def counted(model: Any, images: Tensor, **more: Any) -> Any:
+        seen.append(len(images))
+        return explain(model, images, **more)
+
+    monkeypatch.setattr("auglens.active.step.explain", counted)
+    after = trained(training, one, task, state=load_state(tmp_path, CPU))
+    assert max(seen) == 3
+    assert after.explained_at_once == 3
+
+
+def test_the_best_epoch_is_one_after_the_first_step(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model from before it would be that of the copies, under another name."""
+    falling = iter(range(100, 0, -1))
+    monkeypatch.setattr("auglens.training.evaluate", lambda *_: {"accuracy": next(falling) / 100, "loss": 1.0})
+    one = recipe("ada", steps=[2])
+    copies = replace(one, parts=(Part("identity", {}),))
+    assert trained(training, copies, CLASSIFICATION).best_epoch == 1
+    assert trained(training, one, CLASSIFICATION).best_epoch == 3
+    first = trained(training, one, CLASSIFICATION, config=replace(CONFIG, epochs=2))
+    assert first.best_epoch == 1
+    assert trained(training, one, CLASSIFICATION, state=first).best_epoch == 3

@@ -93,6 +93,10 @@ def test_an_aug_parses_into_its_parts_in_order(aug: str, parts: tuple[str, ...])
             "affine+ada",
             "aug 'affine+ada': ada changes what the model was shown, un-augmented; put it first in the chain",
         ),
+        (
+            "ada+cutmix",
+            "aug 'ada+cutmix': cutmix pastes un-augmented pixels, ada changed them; name one",
+        ),
         ("affine+affine", "aug 'affine+affine': affine stands there twice; name each part once"),
         (
             "affine+noise",

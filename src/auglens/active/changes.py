@@ -20,11 +20,10 @@ WORDS = 4  # 64-bit words of randomness per image: the partner, then what the ch
 @dataclass(frozen=True)
 class Shown:
     """Images as the change sees them. images: uint8 [B,3,H,W]; maps: float32 [B,H,W], raw, at the images' pixels;
-    labels: int64 [B]; masks: bool [B,H,W] or None."""
+    masks: bool [B,H,W] or None."""
 
     images: Tensor
     maps: Tensor
-    labels: Tensor
     masks: Tensor | None
 
 

@@ -17,8 +17,8 @@ from auglens.batch_size import is_out_of_memory
 from auglens.data.augmentations.mixing import partners
 from auglens.data.augmentations.schema import Part, known
 from auglens.data.views import View, to_unit
-from auglens.saliency import explain
-from auglens.saliency.foreground import explain_foreground
+from auglens.saliency import explain, target_layer
+from auglens.saliency.foreground import explain_foreground, foreground_layer
 from auglens.saliency.hooks import frozen
 from auglens.tasks import Task
 
@@ -103,6 +103,7 @@ def make(
     ValueError where the parameters do not fit the data, and where memory does not suffice for one image.
     """
     params, memory = part.params, memory or Memory()
+    layer = (foreground_layer if task.segments else target_layer)(model, layer, image_size=view.image_size)
     rows, wrong = _considered(model, data, view, task, part, memory, seed=seed, epoch=epoch)
     if len(rows):
         memory.say(f"step after epoch {epoch}: explaining {len(rows):,} images by {params['method']}")
@@ -277,7 +278,7 @@ def _changed(
 
     def shown(some: Tensor) -> Shown:
         masks = None if data.masks is None else data.masks[some] != 0
-        return Shown(data.images[some], maps, data.labels[some], masks)
+        return Shown(data.images[some], maps, masks)
 
     good = stands_out(maps)
     other = None if partner is None else shown(partner)

@@ -23,6 +23,9 @@ class AugConfig:
         require(unique, "aug.names", "each aug once", list(self.names))
         for name, values in self.parameters.items():
             schema.validate(name, values)
+            method = active.fixed_method(name)
+            right = method is None or values["method"] == method
+            require(right, f"aug.{name}.method", f"{method}, which the name says", values.get("method"))
         for name in self.names:
             for part in schema.parse(name):
                 known = self.of(part) is not None or not schema.known()[part].knobs
@@ -59,7 +62,8 @@ class ClassicConfig:
             )
             require(plain and part != "cutmix", "classic.chain", told, self.chain)
             require(part in self.parameters, f"classic.{part}", f"the parameters of {part}", None)
-            schema.validate(part, self.parameters[part])
+        for name, values in self.parameters.items():
+            schema.validate(name, values, where="classic")
 
     @property
     def parts(self) -> tuple[str, ...]:

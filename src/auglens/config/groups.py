@@ -264,6 +264,8 @@ class Config:
 
     def _check_active(self, part: str, params: Mapping[str, Any]) -> None:
         epochs, steps = self.train.epochs, params["steps"]
+        if part not in self.aug.parameters:  # ada_gradcam, which takes ada's
+            part = "ada"
         last = active.last_step(steps)
         expected = f"steps before train.epochs ({epochs}), or nothing is made"
         require(last < epochs, f"aug.{part}.steps", expected, last)

@@ -80,5 +80,7 @@ class RobustnessConfig:
             self.images is None or self.images >= 1, "robustness.images", "1 image or more, or null", self.images
         )
         require(len(self.parts) > 0, "robustness.parts", "validation, test or both", list(self.parts))
+        unique = len(set(self.parts)) == len(self.parts)
+        require(unique, "robustness.parts", "each part once", list(self.parts))
         for part in self.parts:
             one_of("robustness.parts", part, ("validation", "test"))

@@ -38,18 +38,27 @@ def _convert(value: Any, annotation: Any, key: str) -> Any:
     if annotation is AugConfig:
         require(isinstance(value, Mapping), key, "a mapping", value)
         names = _convert(value.get("names"), tuple[str, ...], f"{key}.names")
-        return AugConfig(names, {name: dict(v) for name, v in value.items() if name != "names" and v is not None})
+        return AugConfig(names, _parameters(value, ("names",), key))
     if annotation is ClassicConfig:
         require(isinstance(value, Mapping), key, "a mapping", value)
         chain = _convert(value.get("chain"), str | None, f"{key}.chain")
         start = _convert(value.get("from_epoch", 0), int, f"{key}.from_epoch")
-        parameters = {name: dict(v) for name, v in value.items() if isinstance(v, Mapping)}
-        return ClassicConfig(chain, start, parameters)
+        return ClassicConfig(chain, start, _parameters(value, ("chain", "from_epoch"), key))
     if hasattr(annotation, "__dataclass_fields__"):
         return _build(annotation, value, key)
     right = isinstance(value, annotation) and (annotation is bool or not isinstance(value, bool))
     require(right, key, f"a value of type {annotation.__name__}", value)
     return value
+
+
+def _parameters(values: Mapping[str, Any], others: tuple[str, ...], where: str) -> dict[str, dict[str, Any]]:
+    """The parameters of augmentations by their names, without `others` and what is null."""
+    found = {name: one for name, one in values.items() if name not in others and one is not None}
+    for name, one in found.items():
+        require(
+            isinstance(one, Mapping), f"{where}.{name}", f"a mapping, or {' or '.join(others)} as the name", one
+        )
+    return {name: dict(one) for name, one in found.items()}
 
 
 def _build(cls: Any, values: Any, where: str) -> Any:

@@ -63,12 +63,11 @@ def explain_foreground(
     wrapped = Foreground(model)
 
     def images() -> Iterator[Tensor]:
+        like = next(model.parameters())
         for batch, regions in batches:
             if regions is None and method in SEVERAL:
-                like = next(model.parameters())
-                with frozen(model), torch.no_grad():
-                    regions = model(batch.to(like.device, like.dtype))[:, 0] > 0
-            wrapped.regions = regions
+                regions = predicted_regions(model, batch)
+            wrapped.regions = None if regions is None else regions.to(like.device)
             yield batch
 
     name = layer or FEATURES
@@ -77,6 +76,14 @@ def explain_foreground(
     found = explain(wrapped, images(), method=method, layer=name, batch_size=batch_size)
     logits = np.concatenate([np.zeros_like(found.logits), found.logits], axis=1)
     return Explanation(found.raw, logits, np.ones_like(found.targets))
+
+
+def predicted_regions(model: nn.Module, images: Tensor) -> Tensor:
+    """bool [B,H,W] on the model's device: what a segmentation network says is foreground."""
+    like = next(model.parameters())
+    with frozen(model), torch.no_grad():
+        found: Tensor = model(images.to(like.device, like.dtype))[:, 0] > 0
+    return found
 
 
 def foreground_layer(model: nn.Module, layer: str, *, image_size: int) -> str:

@@ -177,7 +177,10 @@ def run() -> None:
         confusions = make_confusions(table, classes)
         scored, dots = of_scores(collected.checkpoints, collected.variant)
         early |= dots
-        for more, pictures in (erasing.of_robustness(collected.checkpoints), erasing.of_steps(curves, prepared)):
+        for more, pictures in (
+            erasing.of_robustness(collected.checkpoints),
+            erasing.of_steps(curves, collected.checkpoints, prepared),
+        ):
             scored |= more
             early |= pictures
         drawings.add(early | confusions)  # they need no statistics, and are drawn meanwhile

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -45,9 +46,37 @@ def of_robustness(checkpoints: Mapping[tuple[str, int], str]) -> Found:
     return tables, drawings
 
 
-def of_steps(curves: pd.DataFrame, prepared: artifacts.Prepared) -> Found:
-    """What saliency-driven augs chose and made, step by step."""
-    steps: dict[tuple[str, int], dict[int, tuple[artifacts.Array, artifacts.Array]]] = {}
+class Steps(Mapping[int, tuple[artifacts.Array, artifacts.Array]]):
+    """Epoch → (rows int64 [M], the pixels chosen bool [M,H,W]) of a cell, read when asked for: of all steps of all
+    cells together there may be tens of GB."""
+
+    def __init__(self, path: Path, found: Mapping[str, artifacts.Array]) -> None:
+        self.path, self.shape = path, tuple(int(side) for side in found["shape"])
+        self.places = {int(epoch): place for place, epoch in enumerate(found["epochs"])}
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def rows(self, epoch: int) -> artifacts.Array:
+        name = f"rows_{self.places[epoch]}"
+        return artifacts.load_arrays(self.path, (name,))[name]
+
+    def __getitem__(self, epoch: int) -> tuple[artifacts.Array, artifacts.Array]:
+        name = f"where_{self.places[epoch]}"
+        packed = artifacts.load_arrays(self.path, (name,))[name]
+        bits = np.unpackbits(packed, axis=1, count=self.shape[0] * self.shape[1])
+        return self.rows(epoch), bits.view(bool).reshape(-1, *self.shape)
+
+
+def of_steps(
+    curves: pd.DataFrame, checkpoints: Mapping[tuple[str, int], str], prepared: artifacts.Prepared
+) -> Found:
+    """What saliency-driven augs chose and made, step by step, of distinct replicates."""
+    curves = stats.distinct_replicates(curves, checkpoints)
+    steps: dict[tuple[str, int], Steps] = {}
     counts, made, rows = [], {}, None
     for aug, seed in curves[["aug", "seed"]].drop_duplicates().itertuples(index=False):
         path = layout.STEPS / f"{aug}-{seed}.npz"
@@ -55,20 +84,11 @@ def of_steps(curves: pd.DataFrame, prepared: artifacts.Prepared) -> Found:
             continue
         names = ("epochs", "shape", "wrong", "considered", "flat")
         found = artifacts.load_arrays(path, names, beside=("made", "made_rows"))
-        height, width = (int(side) for side in found["shape"])
-        epochs = [int(epoch) for epoch in found["epochs"]]
-        parts = artifacts.load_arrays(
-            path, [f"{name}_{k}" for k in range(len(epochs)) for name in ("rows", "where")]
-        )
-        mine = {}
-        for k, epoch in enumerate(epochs):
-            bits = np.unpackbits(parts[f"where_{k}"], axis=1, count=height * width)
-            mine[epoch] = (parts[f"rows_{k}"], bits.reshape(-1, height, width).astype(bool))
-        steps[str(aug), int(seed)] = mine
+        mine = steps[str(aug), int(seed)] = Steps(path, found)
         told = [
-            {"epoch": epoch, "made": len(mine[epoch][0])}
-            | {name: int(found[name][k]) for name in ("wrong", "considered", "flat")}
-            for k, epoch in enumerate(epochs)
+            {"epoch": epoch, "made": len(mine.rows(epoch)), "wrong": None if wrong < 0 else int(wrong)}
+            | {name: int(found[name][place]) for name in ("considered", "flat")}
+            for (epoch, place), wrong in zip(mine.places.items(), found["wrong"], strict=True)
         ]
         counts.append({"aug": str(aug), "seed": int(seed), "steps": told})
         if str(aug) not in made and "made" in found and len(found["made"]):

@@ -19,7 +19,7 @@ from auglens.active.specs import first_step
 from auglens.active.step import Made, Step
 from auglens.batches import LabelledImages, Recipe
 from auglens.config import ModelConfig, TrainConfig
-from auglens.data.augmentations import Part
+from auglens.data.augmentations import Part, draws_anything
 from auglens.data.views import View
 from auglens.device import find_device
 from auglens.models import build
@@ -31,26 +31,47 @@ from auglens.training import State, fit
 SAMPLES = 24  # images of the last step that are kept for a look
 
 
-def load_state(path: Path) -> State | None:
-    """The state of an unfinished training, or None where there is none or it is damaged."""
-    try:
-        values = torch.load(path, weights_only=True)
-        made = None if values["made"] is None else Made(**values["made"])
-        steps = tuple(Step(**step) for step in values["steps"])
-        return State(**{**values, "history": tuple(values["history"]), "made": made, "steps": steps})
-    except FileNotFoundError:
+def load_state(folder: Path, device: torch.device) -> State | None:
+    """The state of an unfinished training in `folder`, or None where there is none, it is damaged or another kind
+    of device came so far."""
+    path = folder / "state.pt"
+    if not path.exists():
         return None
+    try:
+        values = torch.load(path, weights_only=True, map_location="cpu")
+        if values["device"] != device.type:
+            print(f"train: {path} is of {values['device']}; training starts anew on {device.type}", flush=True)
+            return None
+        if steps := values["steps"]:
+            stepped = torch.load(_stepped(folder, steps), weights_only=True, map_location="cpu")
+            made: Any = {name: one if one is None else one.to(device) for name, one in stepped["made"].items()}
+            values["made"] = Made(**made)
+            values["steps"] = tuple(Step(**step) for step in stepped["steps"])
+        return State(**{**values, "history": tuple(values["history"]), "steps": values["steps"] or ()})
     except Exception:  # a damaged state costs a training from the start, never a wrong one
         print(f"train: {path} is damaged; training starts anew", flush=True)
         return None
 
 
-def save_state(path: Path, state: State) -> None:
-    values = {name: getattr(state, name) for name in State.__dataclass_fields__}
-    made = None if state.made is None else {name: getattr(state.made, name) for name in Made.__dataclass_fields__}
-    steps = [{name: getattr(step, name) for name in Step.__dataclass_fields__} for step in state.steps]
-    with artifacts.atomic(path) as temporary:
-        torch.save({**values, "history": list(state.history), "made": made, "steps": steps}, temporary)
+def save_state(folder: Path, state: State) -> None:
+    """What changes with every epoch in one file, and what changes with every step, which is larger, in another."""
+    values = {name: getattr(state, name) for name in State.__dataclass_fields__ if name != "made"}
+    if state.steps and state.steps[-1].epoch == state.epoch - 1:
+        stepped = {"made": _fields(state.made), "steps": [_fields(step) for step in state.steps]}
+        with artifacts.atomic(_stepped(folder, len(state.steps))) as temporary:
+            torch.save(stepped, temporary)
+    with artifacts.atomic(folder / "state.pt") as temporary:
+        torch.save({**values, "history": list(state.history), "steps": len(state.steps)}, temporary)
+    if len(state.steps) > 1:  # only now: the state before this one needed it
+        _stepped(folder, len(state.steps) - 1).unlink(missing_ok=True)
+
+
+def _stepped(folder: Path, steps: int) -> Path:
+    return folder / f"step_{steps}.pt"
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
 def labelled(prepared: artifacts.Prepared, rows: artifacts.Array, device: torch.device) -> LabelledImages:
@@ -88,17 +109,18 @@ def standard(
     spec: dict[str, Any],
     train_to: Callable[[Path, TrainConfig, State | None], State],
     config: TrainConfig,
+    device: torch.device,
 ) -> State:
     """The state before a saliency-driven aug's first step. All cells that differ in what they do from then on
     share it: it is trained once, and kept."""
-    decides = {
-        name: spec[name]
-        for name in ("data", "model", "streams", "task", "classic", "classic_from")
-        if name in spec
-    }
-    shared = once.work("standard", decides, asdict(config), spec["parts"][1:], spec["halves"])
+    names = ("data", "model", "task", "classic", "classic_from")
+    decides = {name: spec[name] for name in names if name in spec}
+    streams, rest = dict(spec["streams"]), spec["parts"][1:]
+    if not draws_anything((part["name"], part["params"]) for part in rest):
+        del streams["augmentation"]
+    shared = once.work("standard", decides, streams, asdict(config), rest, spec["halves"], device.type)
     with once.alone(shared, f"train {cell}"):
-        state = load_state(shared / "state.pt")
+        state = load_state(shared, device)
         if state is not None and state.epoch == config.epochs:
             print(
                 f"train {cell}: its first {state.epoch} epochs are those of another cell: taken over", flush=True
@@ -154,11 +176,11 @@ def run(cell: str, spec: dict[str, Any], work: Path, finished: Path) -> dict[str
         progress = Progress(f"train {cell}", config.epochs * per_epoch, done, unit="image")
 
         def on_epoch(now: State) -> None:
-            save_state(folder / "state.pt", now)
-            feed.log(now.epoch, {name: value for name, value in now.history[-1].items() if name != "epoch"})
+            save_state(folder, now)
+            tell(now.history[-1])
             progress.line(told(now.history[-1], config.epochs, task))
 
-        with progress, live(cell) as feed, compat.without_dynamo():
+        with progress:
             state = fit(
                 model, train, validation, view, task, config, recipe,
                 state=state, test=test, on_epoch=on_epoch, on_images=progress.advance, say=progress.line,
@@ -166,21 +188,29 @@ def run(cell: str, spec: dict[str, Any], work: Path, finished: Path) -> dict[str
             progress.line(f"{state.seconds:.1f} s, best epoch {state.best_epoch}")
         return state
 
-    state = load_state(work / "state.pt")
-    if state is None and recipe.active is not None:
-        state = standard(cell, spec, train_to, replace(config, epochs=first_step(recipe.active.params["steps"])))
-    state = train_to(work, config, state)
+    with live(cell) as feed, compat.without_dynamo():
+
+        def tell(row: dict[str, float]) -> None:
+            feed.log(int(row["epoch"]), {name: value for name, value in row.items() if name != "epoch"})
+
+        state = load_state(work, device)
+        if state is None and recipe.active is not None:
+            first = replace(config, epochs=first_step(recipe.active.params["steps"]))
+            state = standard(cell, spec, train_to, first, device)
+        elif state is not None:
+            for row in state.history:
+                tell(row)
+        state = train_to(work, config, state)
     # What took how long stays out of every output: those are equal on every run.
     artifacts.save_json(layout.seconds(spec["train_key"]), {"seconds": state.seconds})
     metadata = {
-        "train_key": spec["train_key"],
         "task": task.name,
         "model": asdict(model_config),
         "classes": classes,
         "mean": prepared.manifest["mean"],
         "std": prepared.manifest["std"],
         "best_epoch": state.best_epoch,
-    }
+    }  # and no cell: equal weights are equal files
     artifacts.save_checkpoint(finished, state.best, metadata)
     save_steps(finished.with_suffix(".npz"), state, (train.images.shape[2], train.images.shape[3]))
     return {

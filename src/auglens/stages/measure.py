@@ -29,7 +29,8 @@ def describe(maps: artifacts.Maps, labels: artifacts.Array) -> dict[str, Any]:
     predicted = probabilities.argmax(1)
     scores = {} if maps.predicted is None else segmentation(maps.segmentation(), maps.masks())
     if scores:
-        predicted = (scores["dice"] >= FOUND).astype(np.int64)  # and the label is 1: there is something to find
+        # The label is 1. Dice is undefined where there is nothing and nothing was said: that is right, too.
+        predicted = ((scores["dice"] >= FOUND) | np.isnan(scores["dice"])).astype(np.int64)
     raw = maps.raw.reshape(len(maps.raw), -1)
     return {
         "image": np.arange(len(labels), dtype=np.int32),

@@ -19,7 +19,13 @@ from auglens.models import build, load_weights
 from auglens.own import loading
 from auglens.progress import Progress
 from auglens.saliency import Explanation, explain, finish, sanity_maps, target_layer
-from auglens.saliency.foreground import PREFIX, Foreground, explain_foreground, foreground_layer
+from auglens.saliency.foreground import (
+    PREFIX,
+    Foreground,
+    explain_foreground,
+    foreground_layer,
+    predicted_regions,
+)
 from auglens.stages import layout
 from auglens.stages.selecting import chosen
 from auglens.tasks import TASKS
@@ -171,7 +177,8 @@ def run(cell: str, spec: dict[str, Any], settings: ScoreConfig) -> tuple[dict[st
         spread = chosen(len(rows), None, images=min(settings.sanity_images, len(rows)) or 1, least_mask=0)
         looked = rows[spread] if settings.sanity_images else rows[:0]
         images = network.pixels(np.ascontiguousarray(prepared.images[test[looked]])) if len(looked) else looked
-        sanity = check(network, images, maps.targets[looked], own, spec, settings)
+        true = masks_of(looked) if network.task.segments and spec["target"] == "true" and len(looked) else None
+        sanity = check(network, images, maps.targets[looked], own, spec, settings, true)
     lines = [{"method": np.full(len(part["image"]), name)} | part for name, some in parts.items() for part in some]
     table = {name: np.concatenate([line[name] for line in lines]) for name in lines[0]}
     image = table["image"]
@@ -234,16 +241,23 @@ def check(
     method: Any,
     spec: Mapping[str, Any],
     settings: ScoreConfig,
+    masks: artifacts.Array | None = None,
 ) -> list[dict[str, Any]]:
-    """The sanity check of the study's method: how much its maps keep as layer after layer is randomised."""
+    """The sanity check of the study's method: how much its maps keep as layer after layer is randomised.
+
+    masks: what is explained of a segmentation, at every level; None = what the original predicts.
+    """
     if not len(pixels):
         return []
     fresh = build(network.settings, network.classes, init_seed=settings.seed + OTHER_WEIGHTS).to(network.device)
+    images, at_once = network.normalised(pixels), spec["batch_size"]
     model, layer, classes = network.model, network.layer, targets
     if network.task.segments:
+        region = predicted_regions(model, images) if masks is None else torch.from_numpy(masks).to(network.device)
         model, fresh, layer, classes = Foreground(model), Foreground(fresh), PREFIX + layer, np.zeros_like(targets)
+        model.regions, at_once = region, len(images)  # the same at every level, and so all images at once
     levels = sanity_maps(
-        model, fresh, network.normalised(pixels), methods={spec["method"]: method}, size=network.size,
-        layer=layer, targets=classes, batch_size=spec["batch_size"],
+        model, fresh, images, methods={spec["method"]: method}, size=network.size, layer=layer, targets=classes,
+        batch_size=at_once,
     )  # fmt: skip
     return [dict(row) for row in metrics.sanity_check(levels)]

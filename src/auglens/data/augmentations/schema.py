@@ -124,8 +124,8 @@ def parse(aug: str) -> tuple[str, ...]:
             raise ValueError(
                 f"aug {aug!r}: {part} changes what the model was shown, un-augmented; put it first in the chain"
             )
-        if known()[part].mixes and "cutmix" in parts:
-            raise ValueError(f"aug {aug!r}: {part} and cutmix both paste a partner's pixels; name one of them")
+        if known()[part].active and "cutmix" in parts:
+            raise ValueError(f"aug {aug!r}: cutmix pastes un-augmented pixels, {part} changed them; name one")
         if parts.count(part) > 1:
             raise ValueError(f"aug {aug!r}: {part} stands there twice; name each part once")
     return parts
@@ -136,23 +136,26 @@ def well_formed(aug: str) -> bool:
     return re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,59}(\+[A-Za-z][A-Za-z0-9_]{0,59})*", aug) is not None
 
 
-def validate(name: str, params: Parameters) -> None:
-    """Raise a one-line ValueError unless `params` are exactly the parameters of `name`, each in its range."""
+def validate(name: str, params: Parameters, where: str = "aug") -> None:
+    """Raise a one-line ValueError unless `params` are exactly the parameters of `name`, each in its range.
+
+    where: the group that they stand in, as the message names it.
+    """
+    head = f"parameter {where}.{name}"
     if name not in known():
-        raise ValueError(f"parameter aug.{name}: unknown; {_nearest(name, known())}")
+        raise ValueError(f"{head}: unknown; {_nearest(name, known())}")
     if not isinstance(params, Mapping):
-        raise ValueError(f"parameter aug.{name}: expected a mapping, got {params!r}; correct it in conf/aug/")
+        raise ValueError(f"{head}: expected a mapping, got {params!r}; correct it in conf/{where}/")
     knobs = known()[name].knobs
     for key in params:
         if key not in knobs:
-            raise ValueError(f"parameter aug.{name}.{key}: unknown; {_nearest(str(key), knobs)}")
+            raise ValueError(f"{head}.{key}: unknown; {_nearest(str(key), knobs)}")
     for key, knob in knobs.items():
         if key not in params:
-            raise ValueError(f"parameter aug.{name}.{key}: missing, expected {knob.expected}; add it in conf/aug/")
+            raise ValueError(f"{head}.{key}: missing, expected {knob.expected}; add it in conf/{where}/")
         if not knob.accepts(params[key]):
             raise ValueError(
-                f"parameter aug.{name}.{key}: expected {knob.expected}, got {params[key]!r};"
-                " correct it in conf/aug/"
+                f"{head}.{key}: expected {knob.expected}, got {params[key]!r}; correct it in conf/{where}/"
             )
 
 
