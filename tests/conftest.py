@@ -21,6 +21,11 @@ def data_folder() -> Path:
     return Path(os.environ.get("AUGLENS_DATA", ROOT.parent / "shared/data"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The whole studies first: they run one after the other on one worker, while the other does the rest."""
+    items.sort(key=lambda item: item.get_closest_marker("pipeline") is None)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of the real data packs. Named in AUGLENS_DATA it must be there: the test fails where it is not.

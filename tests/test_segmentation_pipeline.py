@@ -280,3 +280,13 @@ def test_what_no_part_draws_from_does_not_keep_first_epochs_apart(
     assert "train_key" not in told
     # equal weights are one file, whoever trained them
     assert (work / "finished.safetensors").read_bytes() == layout.checkpoint("ada_gradient-1").read_bytes()
+
+
+def test_a_cell_that_the_store_has_is_not_absent(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lost = layout.scores("cutmix-1")
+    before, kept = lost.read_bytes(), layout.RUNS.read_bytes()
+    lost.unlink()
+    collect.run()
+    assert "absent" not in capsys.readouterr().out
+    assert layout.RUNS.read_bytes() == kept
+    lost.write_bytes(before)

@@ -14,10 +14,10 @@ from scipy.spatial.distance import squareform
 from tests.stats.planted import AUGS, METRICS, planted
 
 from auglens.stats import average_seeds, correlation_map, pair_counts
-from auglens.stats.cells import cells_of
+from auglens.stats.cells import Cells, cells_of
 from auglens.stats.clustering import agreement, clusters_of, structure, tree
 from auglens.stats.floor import floor_summary, floor_table, means_table
-from auglens.stats.permutations import p_value, pair_table, permuted, self_resemblance, top_pairs
+from auglens.stats.permutations import orders, p_value, pair_table, permuted, self_resemblance, top_pairs
 from auglens.stats.resampling import image_weights
 from auglens.stats.similarity import block_means, correlation_table, correlations, covariances, models_table
 
@@ -50,7 +50,7 @@ def all_claims(
 def test_planted_clusters_are_found_and_no_others() -> None:
     planted_clusters = [("affine", "elastic"), ("cutmix", "color_jitter", "equalize")]
     table = planted(seed=0, images=300, clusters=planted_clusters, cluster_sd=0.8, replicates=ONE_MODEL)
-    found = all_claims(table, METRICS, seed=0, permutations=999, draws=100)
+    found = all_claims(table, METRICS, seed=0, permutations=4999, draws=100)
     clusters = found["clusters"]
     claimed = clusters.loc[clusters["claimed"], "members"]
     assert {frozenset(members.split(", ")) for members in claimed} == {frozenset(c) for c in planted_clusters}
@@ -233,13 +233,48 @@ def test_block_means_by_hand() -> None:
 
 
 def test_permutations_keep_the_number_of_models_of_every_aug() -> None:
-    averaging = np.array([[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]])
-    found = permuted(averaging, 50, seed=0)
+    cells = Cells(("affine", "cutmix"), np.array([0, 0, 1, 1]), np.arange(4), np.arange(3), {})
+    found = permuted(cells, 50, seed=0)
     assert found.shape == (50, 2, 4)
     assert (found.sum(2) == 1).all()
     assert (found.sum(1) == 0.5).all()
-    assert (found == permuted(averaging, 50, seed=0)).all()
+    assert (found == permuted(cells, 50, seed=0)).all()
     assert len({tuple(one.ravel()) for one in found}) == 6  # all ways to deal four models to two augs
+
+
+def test_models_are_permuted_among_those_of_one_seed() -> None:
+    """And those whose seed no other model has among themselves."""
+    seeds = np.array([7, 1, 7, 1, 9, 1, 4])
+    found = orders(seeds, 400, seed=0)
+    assert (np.sort(found, axis=1) == np.arange(7)).all()
+    for rows in ([0, 2], [1, 3, 5], [4, 6]):
+        assert np.isin(found[:, rows], rows).all()
+        assert len({tuple(one) for one in found[:, rows].tolist()}) == {2: 2, 3: 6}[len(rows)]
+    assert len({tuple(one) for one in found.tolist()}) == 2 * 6 * 2
+
+
+def test_shared_initial_weights_do_not_hide_what_augs_do() -> None:
+    """Models of one seed are alike, which says nothing against augs: pairs of one aug never share a seed."""
+    each = [(aug,) for aug in AUGS]
+    table = planted(seed=3, images=200, clusters=each, cluster_sd=0.4, weights_sd=1.0, augs=AUGS)
+    rows = all_claims(table, METRICS, seed=0, permutations=199)["resemblance"]
+    assert (rows["p"] <= 0.01).all()
+    assert (rows["difference"] > 0).all()
+
+
+def test_shared_initial_weights_are_no_claim() -> None:
+    """p is as small as 0.05 in one study of twenty, where nothing but the seed matters."""
+    p = [
+        self_resemblance(cells, alike, permutations=99, seed=0)["p"][0] for cells, alike in map(_alike, range(300))
+    ]
+    assert 0.02 <= np.mean(np.array(p) <= 0.05) <= 0.085  # 0.05 ± 2.7 standard errors
+    assert 0.42 <= np.mean(np.array(p) <= 0.5) <= 0.58
+
+
+def _alike(seed: int) -> tuple[Cells, dict[str, np.ndarray]]:
+    table = planted(seed=seed, images=30, augs=AUGS[:5], metrics=("mad",), weights_sd=1.0)
+    cells = cells_of(table, ["mad"])
+    return cells, {"mad": correlations(covariances(cells, ["mad"], np.empty((0, 30), np.int32)).whole["mad"])}
 
 
 def test_p_values_count_the_observed_among_the_permutations() -> None:

@@ -58,6 +58,8 @@ def run() -> None:
     tracking.refuse_foreign(list(runs.values()), index["reference_train_key"])
     planned = {entry["aug"]: entry["aug_key"] for entry in index["cells"]}
     cells, left_out = choose(own, [found_cell(run) for run in runs.values()], planned)
+    found = {cell.cell for cell in cells}  # what is not here may be in the store
+    absent = [cell for cell in absent if cell not in found]
     sources = {
         cell.cell: fetch(tracker, runs[cell.run_id], variant) if cell.run_id else files(cell.cell, variant)
         for cell in cells

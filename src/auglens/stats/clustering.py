@@ -113,7 +113,7 @@ def structure(
         return pd.DataFrame(columns=CLUSTERS), {}, pd.DataFrame(columns=AGREEMENT)
     averaging = cells.averaging()
     several = bool((averaging > 0).sum(1).max() > 1)
-    shuffled = permuted(averaging, permutations if several else 0, seed=seed)
+    shuffled = permuted(cells, permutations if several else 0, seed=seed)
     resampled = resampled_seeds(cells, found.draws, seed=seed + 1)
 
     def mean_distance(covariance: Mapping[str, Floats], average: Floats) -> Floats:

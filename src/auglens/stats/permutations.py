@@ -1,7 +1,8 @@
 """Could it be chance? Models permuted among the augs: what every claim about pairs and clusters is held against.
 
 The null: it does not matter with which aug a model was trained. Augs keep their number of models, so that what
-comes of averaging over fewer seeds is in the null as well. The unit is the model, not the image.
+comes of averaging over fewer seeds is in the null as well. The unit is the model, not the image. Models are
+permuted among those of one seed: these may share what the seed feeds and the aug does not, as the initial weights.
 """
 
 from __future__ import annotations
@@ -33,11 +34,21 @@ def without_controls(cells: Cells, found: Covariances) -> tuple[Cells, Covarianc
     return cells.restricted(keep), found.restricted(rows)
 
 
-def permuted(averaging: Floats, permutations: int, *, seed: int) -> Floats:
-    """float64 [P, A, C]: `averaging` with the models permuted among the augs."""
+def orders(seeds: NDArray[np.int64], permutations: int, *, seed: int) -> NDArray[np.int64]:
+    """int64 [P, C]: C models permuted among those of one seed; those whose seed no other has among themselves."""
     generator = np.random.Generator(np.random.Philox(seed))
-    order = generator.permuted(np.tile(np.arange(averaging.shape[1]), (permutations, 1)), axis=1)
-    return averaging[:, order].transpose(1, 0, 2)
+    _, place, count = np.unique(seeds, return_inverse=True, return_counts=True)
+    blocks = np.where(count[place] > 1, place, -1)
+    found = np.tile(np.arange(len(seeds)), (permutations, 1))
+    for block in np.unique(blocks):
+        rows = np.flatnonzero(blocks == block)
+        found[:, rows] = generator.permuted(found[:, rows], axis=1)
+    return found
+
+
+def permuted(cells: Cells, permutations: int, *, seed: int) -> Floats:
+    """float64 [P, A, C]: the averaging over each aug's models, with the models permuted among the augs."""
+    return cells.averaging()[:, orders(cells.seeds, permutations, seed=seed)].transpose(1, 0, 2)
 
 
 def resampled_seeds(cells: Cells, draws: int, *, seed: int) -> Floats:
@@ -118,7 +129,7 @@ def pair_table(
     for name, values in drawn.items():
         table[f"{name}_share"] = values.mean(0) / len(usable)
         table[f"{name}_low"], table[f"{name}_high"] = np.percentile(values, [tail, 100 - tail], axis=0)
-    null = permuted(averaging, permutations, seed=seed + 1)
+    null = permuted(cells, permutations, seed=seed + 1)
     parts = [(*counts(some, found.whole), similarity(some)) for some in parts_of(null)]
     nulls = [np.concatenate(values) for values in zip(*parts, strict=True)]
     for name, observed, values in zip(("strong", "weak", "similar"), (strong, weak, alike), nulls, strict=True):
@@ -135,25 +146,24 @@ def self_resemblance(
     """Do models of one aug resemble each other more than models of different augs? One row per matrix.
 
     matrices: name → how alike any two models are [C, C]; higher is more alike. Controls are left out. same_aug,
-    other_aug: means over pairs of models; p: one-sided, models permuted among the augs. NaN where no aug has two
-    models or a pair is undefined.
+    other_aug: means over pairs of models of different seeds, for those of one seed may share initial weights; p:
+    one-sided, models permuted among the augs. NaN where no aug has two models or a pair is undefined.
     """
     rows = []
     keep = np.flatnonzero([cells.augs[place] not in CONTROLS for place in cells.aug])
-    labels = cells.aug[keep]
-    off = ~np.eye(len(keep), dtype=bool)
-    same = (labels[:, None] == labels[None]) & off
-    number, others = int(same.sum()), int((off & ~same).sum())
-    generator = np.random.Generator(np.random.Philox(seed))
-    shuffled = generator.permuted(np.tile(labels, (permutations, 1)), axis=1)
+    labels, seeds = cells.aug[keep], cells.seeds[keep]
+    apart = seeds[:, None] != seeds[None]  # and so are two models of one aug
+    same = (labels[:, None] == labels[None]) & apart
+    number, others = int(same.sum()), int((apart & ~same).sum())
+    shuffled = labels[orders(seeds, permutations, seed=seed)]
     for name, matrix in matrices.items():
-        values = np.where(off, matrix[np.ix_(keep, keep)], 0.0)
+        values = np.where(apart, matrix[np.ix_(keep, keep)], 0.0)
         total = values.sum()
         within, between, p = np.nan, np.nan, np.nan
         if number and others and np.isfinite(total):
             inside = values[same].sum()
             within, between = inside / number, (total - inside) / others
-            null = [values[(one[:, None] == one[None]) & off].sum() for one in shuffled]
+            null = [values[one[:, None] == one[None]].sum() for one in shuffled]
             p = float(p_value(np.array(inside), np.array(null)))
         rows.append((name, within, between, within - between, p, len(keep), len(set(labels.tolist()))))
     return pd.DataFrame(rows, columns=RESEMBLANCE)
