@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from auglens import artifacts
+from auglens.report.page import compact_svg
 from auglens.stages import layout
 
 PUBLISHED = Path("reports/published")
@@ -25,4 +26,6 @@ def run(name: str) -> None:
         shutil.rmtree(folder / "confusion")  # a row per image and model: their figures say the same
         for path in FILES:
             shutil.copyfile(path, folder / path.name)
+        for path in folder.rglob("*.svg"):  # they stay in the repository for good
+            path.write_text(compact_svg(path.read_text(encoding="utf-8")) + "\n", encoding="utf-8")
     print(f"publish: {PUBLISHED / name}")
