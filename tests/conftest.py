@@ -22,7 +22,7 @@ def data_folder() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The whole studies first: they run one after the other on one worker, while the other does the rest."""
+    """The files of whole studies first: each is one worker's (`--dist loadfile`), and the other does the rest."""
     items.sort(key=lambda item: item.get_closest_marker("pipeline") is None)
 
 

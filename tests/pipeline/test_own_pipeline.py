@@ -10,7 +10,7 @@ import pytest
 
 from tests.pipeline.conftest import KINDS, Project, fresh, of_cells
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("pipeline")]
+pytestmark = pytest.mark.pipeline
 
 STUDY = ("aug.names=[solarize,noise]", "+aug.solarize.threshold=[0.3,0.9]", "seeds=[1]")
 OTHERS = ("maps.method=activation", "measure.further=[js,top_shift]")

@@ -16,7 +16,7 @@ import yaml
 
 from tests.pipeline.conftest import KINDS, Project, environment, fresh, of_cells, ran
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("pipeline")]
+pytestmark = pytest.mark.pipeline
 
 First = tuple[Project, list[str]]
 TINY = ("data.train=60", "data.test=20", "train.epochs=2", "train.threads=1")
