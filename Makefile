@@ -37,7 +37,7 @@ test: $(BIN)/.installed-dev
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest -n 2 --dist loadfile
+	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Every row of docs/performance.md, measured anew (make bench ONLY="gradcam map_metrics" for some of them).
 bench: $(BIN)/.installed-dev

@@ -21,6 +21,9 @@ SMALL = [
     "train.threads=1",
     "aug.names=[equalize,noise]",
     "seeds=[1,2]",
+    "score.steps=4",
+    "score.sanity_images=4",
+    "robustness.images=5",
     "analysis.draws=100",
     "analysis.permutations=99",
 ]

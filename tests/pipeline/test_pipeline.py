@@ -14,12 +14,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.pipeline.conftest import KINDS, Project, environment, fresh, of_cells, ran
+from tests.pipeline.conftest import KINDS, SMALL, Project, environment, fresh, of_cells, ran
 
 pytestmark = pytest.mark.pipeline
 
 First = tuple[Project, list[str]]
-TINY = ("data.train=60", "data.test=20", "train.epochs=2", "train.threads=1")
+TINY = tuple(value for value in SMALL if not value.startswith(("aug.", "seeds=", "analysis.")))
 CELLS = ["reference", "equalize-1", "equalize-2", "noise-1", "noise-2"]
 RESULTS = (
     "models/*.safetensors",
@@ -111,9 +111,9 @@ def test_other_settings_of_scores_train_and_explain_nothing(first: First, tmp_pa
     project = first[0].copied(tmp_path / "project")
     project.repro("collect")
     before, index = project.bytes(*RESULTS), (project.folder / "data/cells/index.json").read_text()
-    project.set("score.images=7")
+    project.set("score.images=7", "aug.names=[noise]", "seeds=[1]")
     stages = project.repro()
-    scored = {"score_reference", *(f"score@{cell}" for cell in CELLS[1:])}
+    scored = {"score_reference", "score@noise-1"}
     assert set(of_cells(stages)) == scored
     assert {*stages} - scored == {"plan", "collect", "compare", "analyse", "report"}
     after = project.bytes(*RESULTS)
@@ -147,13 +147,6 @@ def test_the_reference_alone(first: First, tmp_path: Path) -> None:
     assert [row["cell"] for row in study["cells"]] == ["reference"]
 
 
-def test_the_same_study_elsewhere_has_the_same_lock(first: First, tmp_path: Path) -> None:
-    other = fresh(tmp_path / "elsewhere")
-    other.repro()
-    assert (other.folder / "dvc.lock").read_text() == (first[0].folder / "dvc.lock").read_text()
-    assert other.bytes(*RESULTS) == first[0].bytes(*RESULTS)
-
-
 def test_push_clone_pull_runs_no_cell(first: First, tmp_path: Path) -> None:
     project = first[0].copied(tmp_path / "work" / "project")
     project.run("dvc", "push")
@@ -173,7 +166,7 @@ def test_push_clone_pull_runs_no_cell(first: First, tmp_path: Path) -> None:
 
 def test_a_cell_that_fails_does_not_lose_the_others(first: First, tmp_path: Path) -> None:
     project = fresh(tmp_path / "project")
-    project.set("train.epochs=1")
+    project.set("train.epochs=1", "seeds=[1]")
     stage = project.folder / "src/auglens/stages/fitting.py"
     broken = '    if cell == "noise-1":\n        raise ValueError("broken on purpose")\n'
     code = stage.read_text()
@@ -196,7 +189,7 @@ def test_a_cell_that_fails_does_not_lose_the_others(first: First, tmp_path: Path
 
 def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(first: First, tmp_path: Path) -> None:
     project = first[0].copied(tmp_path / "project")
-    project.set("train.epochs=6", "aug.names=[noise]", "seeds=[1]", "data.train=400")
+    project.set("train.epochs=4", "aug.names=[noise]", "seeds=[1]", "data.train=300")
     project.repro("prepare", "plan")
     command = ["auglens", "train", "noise-1"]
     process = subprocess.Popen(
@@ -204,14 +197,14 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(first: First, tmp_pat
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if "epoch 1/6" in line:
+        if "epoch 1/4" in line:
             break
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (project.folder / "models/.noise-1.safetensors").exists()
     again = project.run(*command)
-    assert "epoch 1/6" not in again.stdout
-    assert "epoch 6/6" in again.stdout
+    assert "epoch 1/4" not in again.stdout
+    assert "epoch 4/4" in again.stdout
     interrupted = (project.folder / "models/noise-1.safetensors").read_bytes()
     shutil.rmtree(project.folder / ".auglens")
     project.run(*command)
@@ -241,15 +234,15 @@ def test_what_equal_cells_share_is_made_once(first: First, tmp_path: Path) -> No
     assert project.bytes(*outputs) == before
 
 
-def test_cells_side_by_side_are_those_of_a_run_one_by_one(first: First, tmp_path: Path) -> None:
+def test_the_same_study_elsewhere_its_cells_side_by_side_has_the_same_lock(first: First, tmp_path: Path) -> None:
     done = first[0]
-    project = fresh(tmp_path / "project")
+    project = fresh(tmp_path / "elsewhere")
     project.run("make", "cells", "JOBS=2")
-    assert of_cells(project.repro()) == []
-    patterns = RESULTS[:3]
-    assert project.bytes(*patterns) == done.bytes(*patterns)
-    locks = [yaml.safe_load((one.folder / "dvc.lock").read_text()) for one in (project, done)]
-    assert locks[0] == locks[1]
+    assert of_cells(project.repro("compare")) == []
+    assert project.bytes(*RESULTS) == done.bytes(*RESULTS)
+    here, there = (yaml.safe_load((one.folder / "dvc.lock").read_text())["stages"] for one in (project, done))
+    assert set(there) - set(here) == {"augs", "analyse", "report"}  # none of them was asked for
+    assert here == {name: there[name] for name in here}
 
 
 def test_a_training_that_is_fed_live_ends_in_the_one_run_of_its_cell(first: First, tmp_path: Path) -> None:
@@ -288,14 +281,13 @@ def test_mlflow_run_carries_the_summary_and_names_its_cells(first: First, tmp_pa
     assert linked == "True"
 
 
-def test_queued_experiments_land_in_the_same_store(first: First, tmp_path: Path) -> None:
+def test_a_queued_experiment_lands_in_the_same_store(first: First, tmp_path: Path) -> None:
     project = first[0].copied(tmp_path / "project")
     small = [option for value in TINY for option in ("-S", value)]
-    for aug in ("gaussian_blur", "identity"):
-        project.run("dvc", "exp", "run", "--queue", "collect", "-S", f"aug={aug}", "-S", "seeds=[1]", *small)
+    project.run("dvc", "exp", "run", "--queue", "collect", "-S", "aug=gaussian_blur", "-S", "seeds=[1]", *small)
     project.run("dvc", "queue", "start")
     deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and not {"gaussian_blur-1", "identity-1"} <= set(published(project)):
-        time.sleep(3)
+    while time.monotonic() < deadline and "gaussian_blur-1" not in published(project):
+        time.sleep(5)
     status = project.run("dvc", "queue", "status").stdout
-    assert {"gaussian_blur-1", "identity-1"} <= set(published(project)), status
+    assert "gaussian_blur-1" in published(project), status
