@@ -27,7 +27,7 @@ def edit(project: Project, old: str, new: str) -> None:
 def test_an_aug_a_map_method_and_a_metric_of_ones_own_join_the_study(tmp_path: Path) -> None:
     project = fresh(tmp_path / "project")
     project.set(*STUDY, *OTHERS)
-    cells = of_cells(project.repro("compare"))
+    cells = of_cells(project.repro())
     assert len(cells) == len(KINDS) * len(CELLS)
 
     study = json.loads((project.folder / "reports/runs.json").read_text())

@@ -98,7 +98,7 @@ def test_eigencam_equals_pytorch_grad_cams_projection_with_its_sign(network):
     np.testing.assert_allclose(raw, np.maximum(expected, 0), rtol=1e-3, atol=1e-4 * expected.max())
 
 
-@pytest.mark.parametrize("name", [("test_resnet", 64, 8), ("mobilenetv2_050", 64, 16)])
+@pytest.mark.parametrize("name", [("test_resnet", 64, 8), ("mobilenetv2_050", 64, 16), ("repvgg_a0", 64, 16)])
 def test_scorecam_equals_pytorch_grad_cam(name):
     model, images = lively(*name), images_of(name[1], 2)
     layer = target_layer(model, image_size=name[1])
